@@ -55,6 +55,10 @@ class DiskFull(SojournError, OSError):
     """There was no room to finish a write; the old version still stands."""
 
 
+class EngineError(SojournError, RuntimeError):
+    """The SQL engine refused a query; its own words follow ours, its exception is the cause."""
+
+
 class NotFitted(SojournError, AttributeError):
     """An estimator was asked to predict before it was fitted."""
 
@@ -66,8 +70,8 @@ class MissingExtra(SojournError, ImportError):
 def missing_columns(where: str, *, missing: Sequence[str], found: Sequence[str]) -> MissingColumn:
     """The `MissingColumn` for these columns, with the nearest names found and a line to paste.
 
-    >>> print(missing_columns("rollups.build", missing=["user_id"], found=["user", "ts"]))
-    rollups.build needs column 'user_id'; the table has ['user', 'ts']. Rename it first: table.rename({'user': 'user_id'})
+    >>> print(missing_columns("rollups.build", missing=["day"], found=["days"]))
+    rollups.build needs column 'day'; the table has ['days']. Rename it first: table.rename({'days': 'day'})
     """
     from difflib import get_close_matches
 

@@ -1,0 +1,73 @@
+"""Hive-partitioned Parquet that a team already has: registered, then read where it lies."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from sojourn.core import MissingTable, Spec, UnreadableSource, fingerprint
+
+
+class InPlace(Spec):
+    """Where the files lie and how their columns read as ours.
+
+    `folder` holds sub-folders `<partition>=YYYY-MM-DD` whose value is the business day. `columns` maps each of our
+    columns to a SQL expression over theirs; `filename` and `file_row_number` may be used in it. Nothing is copied:
+    a partition's fingerprint is made of its files' names, sizes and times of change.
+    """
+
+    folder: str
+    partition: str = "day"
+    columns: dict[str, str] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _checked(self) -> Self:
+        if "day" in self.columns:
+            raise ValueError("'day' comes from the partition; leave it out of columns")
+        return self
+
+    def days(self) -> dict[str, list[Path]]:
+        """The data files of each day, sorted. Raises `UnreadableSource` when there is none."""
+        folder = Path(self.folder)
+        days = {sub.name.partition("=")[2]: sorted(_data_files(sub)) for sub in folder.glob(f"{self.partition}=*")}
+        found = {day: files for day, files in sorted(days.items()) if files}
+        if not found:
+            raise UnreadableSource(
+                f"{folder} holds no Parquet file under '{self.partition}=YYYY-MM-DD'. "
+                f"Give the folder above the partitions, and the partition's name as InPlace(partition=...)."
+            )
+        return found
+
+    def files(self, days: list[str] | None) -> list[Path]:
+        """The data files of these days (None: of all). Raises `MissingTable` for a day that is not there."""
+        found = self.days()
+        missing = [day for day in days or () if day not in found]
+        if missing:
+            raise MissingTable(f"{self.folder} has no partition {self.partition}={missing[0]}.")
+        return [file for day in (found if days is None else days) for file in found[day]]
+
+    def relation(self, days: list[str] | None) -> str:
+        """SQL to stand after FROM: these days read through the declared columns."""
+        from sojourn.warehouse.engine import identifier, literal
+
+        files = ", ".join(literal(str(file)) for file in self.files(days))
+        columns = ", ".join(f"({expression}) AS {identifier(name)}" for name, expression in self.columns.items())
+        day = f"CAST({identifier(self.partition)} AS DATE) AS day"
+        hive = "hive_partitioning = true, hive_types_autocast = false"
+        options = f"union_by_name = true, {hive}, filename = true, file_row_number = true"
+        return f"(SELECT {columns}, {day} FROM read_parquet([{files}], {options}))"
+
+
+def files_fingerprint(files: list[Path]) -> str:
+    """Sixteen hexadecimal digits of the files' names, sizes and times of change."""
+    parts = []
+    for file in files:
+        stat = file.stat()
+        parts.append(f"{file.name}:{stat.st_size}:{stat.st_mtime_ns}")
+    return fingerprint(*parts)
+
+
+def _data_files(folder: Path) -> Iterator[Path]:
+    # Spark and Hive hide their own files behind a leading '_' or '.'.
+    return (file for file in folder.rglob("*.parquet") if not file.name.startswith(("_", ".")))
