@@ -1,0 +1,33 @@
+# `make demo` runs the main job, `make test` the tests. Both set up .venv and all they need on a fresh machine.
+PYTHON ?= python3.11
+BIN := .venv/bin
+export OMP_NUM_THREADS ?= 2
+
+.PHONY: demo test test-all lint format clean
+.DELETE_ON_ERROR:
+
+demo: .venv/installed
+	$(BIN)/sojourn demo
+
+test: .venv/installed lint
+	$(BIN)/pytest -m "not slow"
+
+test-all: .venv/installed lint
+	$(BIN)/pytest
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.venv/installed: pyproject.toml constraints.txt
+	$(or $(shell command -v $(PYTHON)),python3) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade-strategy only-if-needed -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis sojourn-demo
