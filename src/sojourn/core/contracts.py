@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import polars as pl
+import tomli_w
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sojourn.core.errors import BadSpec, NotFitted
@@ -73,7 +74,7 @@ class Spec(BaseModel):
 
     def to_toml(self) -> str:
         """The spec as TOML. Fields that are None are left out, which is what None means in TOML."""
-        return "".join(_toml_lines(_without_none(self.model_dump(mode="json"))))
+        return tomli_w.dumps(_without_none(self.model_dump(mode="json")))
 
     def with_changes(self, **changes: Any) -> Self:
         """A copy with these fields changed and everything checked again."""
@@ -174,32 +175,9 @@ def _sentence(name: str, fields: Mapping[str, Any], fault: ValidationError) -> s
     return f"{name} is wrong: {'; '.join(faults)}."
 
 
-def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: _without_none(value) if isinstance(value, Mapping) else value
-        for key, value in values.items()
-        if value is not None
-    }
-
-
-def _toml_lines(values: Mapping[str, Any], above: str = "") -> Iterator[str]:
-    for key, value in values.items():
-        if not isinstance(value, Mapping):
-            yield f"{_toml_key(key)} = {_toml_value(value)}\n"
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            path = f"{above}{_toml_key(key)}"
-            yield f"[{path}]\n"
-            yield from _toml_lines(value, f"{path}.")
-
-
-def _toml_key(key: str) -> str:
-    return key if key.replace("_", "").replace("-", "").isalnum() and key.isascii() else json.dumps(key)
-
-
-def _toml_value(value: Any) -> str:
+def _without_none(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_toml_key(k)} = {_toml_value(v)}" for k, v in value.items() if v is not None) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_toml_value(item) for item in value) + "]"
-    return json.dumps(value, ensure_ascii=False)
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_none(item) for item in value]
+    return value

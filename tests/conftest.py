@@ -1,0 +1,23 @@
+"""Fixtures that every room's tests share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sojourn.warehouse import EngineSpec, Warehouse, WarehouseSpec
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Warehouse:
+    """An empty warehouse in UTC."""
+    return Warehouse.create(tmp_path / "warehouse", WarehouseSpec(), engine=EngineSpec(threads=2))
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of public data sets; the test is skipped where there is none."""
+    folder = os.environ.get("SOJOURN_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("set SOJOURN_DATA to the folder of public data sets (docs/data.md says what lies in it)")
+    return Path(folder)
