@@ -21,7 +21,7 @@ class Example(Spec):
     table: dict[str, Inner] = Field(default_factory=dict)
 
 
-texts = st.text(st.characters(codec="utf-8", exclude_categories=("Cs",)), max_size=8)
+texts = st.text(st.characters(codec="utf-8"), max_size=8)
 inners = st.builds(Inner, label=texts, limit=st.none() | st.integers(-5, 5))
 examples = st.builds(
     Example,

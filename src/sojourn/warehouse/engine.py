@@ -86,13 +86,13 @@ class DuckDBEngine:
 
     def frame(self, sql: str, /, **params: Any) -> pl.DataFrame:
         """The query's result as a Polars frame."""
-        with self._translated(sql):
+        with self._translated():
             frame: pl.DataFrame = self._connection.sql(sql, params=params or None).pl()
             return frame
 
     def rows(self, sql: str, /, **params: Any) -> list[Row]:
         """The query's result as a list of tuples: for a few rows."""
-        with self._translated(sql):
+        with self._translated():
             rows: list[Row] = self._connection.execute(sql, params or None).fetchall()
             return rows
 
@@ -141,11 +141,11 @@ class DuckDBEngine:
         return [FileFooter(path=file, rows=rows[file], metadata=metadata[file]) for file in files]
 
     @contextmanager
-    def _translated(self, sql: str) -> Iterator[None]:
+    def _translated(self) -> Iterator[None]:
         try:
             yield
         except duckdb.Error as fault:
-            raise _in_our_words(fault, sql, self.spec) from fault
+            raise _in_our_words(fault, self.spec) from fault
 
 
 def literal(text: str) -> str:
@@ -171,7 +171,7 @@ def no_room(fault: OSError) -> bool:
     return fault.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-def _in_our_words(fault: duckdb.Error, sql: str, spec: EngineSpec) -> SojournError:
+def _in_our_words(fault: duckdb.Error, spec: EngineSpec) -> SojournError:
     words = str(fault).split("\n\n")[0].strip()
     if any(sign in words for sign in ("No space left", "Disk quota exceeded", "File too large")):
         return DiskFull(f"The disk is full: {words}. The old version still stands; free some room and run it again.")
@@ -180,6 +180,6 @@ def _in_our_words(fault: duckdb.Error, sql: str, spec: EngineSpec) -> SojournErr
             f"DuckDB needs more than the {spec.memory_gb:g} GB it may use and had nowhere left to spill ({words}). "
             f"Allow more: EngineSpec(memory_gb={2 * spec.memory_gb:g})"
         )
-    if isinstance(fault, duckdb.IOException | duckdb.InvalidInputException) and "arquet" in words + sql[:2000]:
+    if isinstance(fault, duckdb.IOException) or "arquet" in words:
         return UnreadableSource(f"A file cannot be read: {words}. Restore it, or remove its partition and run again.")
     return EngineError(f"DuckDB refused a query: {words}")
