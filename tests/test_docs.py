@@ -1,0 +1,94 @@
+"""Documents cannot lie: every block of code in README.md and docs/ runs, and every verb and public name is there.
+
+A fence marked `python` or `console` is run; `text` is for reading. The blocks of a page run in order, in one folder of
+their own, as a reader would run them. In a `console` block, lines that begin with `$ ` are commands; the rest is output
+to read. A `toml` or `csv` block whose first line is a comment with a file name is written to that file.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import typer.main
+
+import sojourn
+from sojourn.cli import app
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+ROOMS = sorted(path.parent.name for path in Path(sojourn.__file__).parent.glob("*/__init__.py"))
+# Commands that a page shows but whose run has its own test: tests/operate/test_demo.py.
+SHOWN_ONLY = ("make ", "git clone", "cd ", "sojourn demo", "open ", "pip install", "python -m benchmarks")
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    return FENCE.findall(page.read_text())
+
+
+def commands(block: str) -> list[str]:
+    lines = block.replace("\\\n", " ").splitlines()
+    found = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+    return [command for command in found if not command.startswith(SHOWN_ONLY)]
+
+
+def run(command: str) -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(["bash", "-ec", command], env={**os.environ, "PATH": path}, capture_output=True, text=True)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_block_of_the_page_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": page.stem}
+    for language, block in blocks(page):
+        assert language in {"python", "console", "text", "toml", "csv"}, f"{page.name} has a fence of {language!r}"
+        file = re.match(r"# (\S+\.(?:toml|csv))\n", block)
+        if file:
+            Path(file[1]).write_text(block if language == "toml" else block.split("\n", 1)[1])
+        elif language == "python":
+            exec(compile(block, page.name, "exec"), names)
+        elif language == "console":
+            for command in commands(block):
+                run(command)
+
+
+def test_make_targets_that_a_page_names_exist():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {name for page in PAGES for name in re.findall(r"`make ([a-z-]+)`", page.read_text())}
+    assert named <= targets
+
+
+def test_benchmarks_that_a_page_names_exist():
+    named = {name for page in PAGES for name in re.findall(r"python -m benchmarks\.(\w+)", page.read_text())}
+    assert all((ROOT / "benchmarks" / f"{name}.py").exists() for name in named)
+
+
+def verbs() -> list[str]:
+    def walk(command, name):
+        yield name
+        for child_name, child in getattr(command, "commands", {}).items():
+            yield from walk(child, f"{name} {child_name}")
+
+    return list(walk(typer.main.get_command(app), "sojourn"))[1:]
+
+
+@pytest.mark.parametrize("verb", verbs())
+def test_every_verb_is_in_the_docs_and_its_help_ends_in_an_example(verb):
+    text = "\n".join(page.read_text() for page in PAGES)
+    assert verb in text
+    folder = Path(sys.executable).parent
+    shown = subprocess.run([folder / verb.split()[0], *verb.split()[1:], "--help"], capture_output=True, text=True)
+    assert shown.stdout.strip().splitlines()[-1].strip().startswith(("Example:", "sojourn "))
+
+
+@pytest.mark.parametrize("room", [room for room in ROOMS if room not in {"core", "cli"}])
+def test_every_public_name_is_in_the_docs(room):
+    text = "\n".join(page.read_text() for page in PAGES)
+    missing = [name for name in import_module(f"sojourn.{room}").__all__ if not re.search(rf"\b{name}\b", text)]
+    assert not missing, f"docs/{room}.md does not mention {missing}"
