@@ -1,0 +1,68 @@
+"""What a child process cost, and the table and JSON that every benchmark ends with."""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds on the wall, seconds of CPU and the peak resident memory of one finished child process."""
+
+    wall_s: float
+    cpu_s: float
+    peak_mb: float
+    stdout: str
+
+
+def child(argv: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Cost:
+    """Run the command to its end in a process of its own. Raises `CalledProcessError` when it fails."""
+    started = time.perf_counter()
+    with subprocess.Popen(
+        argv, cwd=cwd, env={**os.environ, **(env or {})}, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        stdout = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    wall_s = time.perf_counter() - started
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, argv, stdout)
+    return Cost(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, stdout)
+
+
+def python(code: str, *arguments: str) -> Cost:
+    """Run this Python code in a fresh interpreter; its arguments are `sys.argv[1:]`."""
+    return child([sys.executable, "-c", code, *arguments])
+
+
+def arguments(what: str) -> argparse.Namespace:
+    """The two options of every benchmark: `quick` and `json`."""
+    parser = argparse.ArgumentParser(description=what)
+    parser.add_argument("--quick", action="store_true", help="small data, done within a minute")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="also write the figures here")
+    return parser.parse_args()
+
+
+def show(title: str, rows: Sequence[Mapping[str, Any]], *, to: Path | None) -> None:
+    """Print the rows as a table, and write them with the machine's description as JSON when a path is given."""
+    table = Table(title=title, title_justify="left")
+    for name in rows[0]:
+        table.add_column(name.replace("_", " "), justify="left" if isinstance(rows[0][name], str) else "right")
+    for row in rows:
+        table.add_row(*(f"{each:,.2f}" if isinstance(each, float) else str(each) for each in row.values()))
+    Console().print(table)
+    if to is not None:
+        machine = {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.system()}
+        to.write_text(json.dumps({"title": title, "machine": machine, "rows": list(rows)}, indent=2) + "\n")
