@@ -35,7 +35,7 @@ class ConformalSpec(Spec):
     low: str | None = None
     high: str | None = None
     level: float = Field(default=0.8, gt=0, lt=1)
-    groups: int = Field(default=5, ge=1, le=100)
+    groups: int = Field(default=10, ge=1, le=100)
     floor: float | None = 0.0
 
     @model_validator(mode="after")
@@ -74,7 +74,7 @@ class Conformal(Estimator):
     >>> model = Conformal(ConformalSpec(pred="ltv", truth="spend")).fit(users[:2000])
     >>> found = users[2000:].join(model.predict(users[2000:]), on="user_id")
     >>> found.select(pl.col("spend").is_between("ltv_low", "ltv_high").mean().round(2)).item()
-    0.8
+    0.79
     """
 
     curve_: dict[str, list[float]]
@@ -170,9 +170,13 @@ class Conformal(Estimator):
             last = self.curve_["pred"][-1]
             beyond = np.maximum(pred / last, 1.0) if last > 0 else 1.0
             low, high = low * beyond, high * beyond
-        if self.spec.floor is not None:
-            low, high = np.maximum(low, self.spec.floor), np.maximum(high, self.spec.floor)
-        return low, high, np.maximum(high - low, self.unit_)
+        if self.spec.floor is None:
+            return low, high, np.maximum(high - low, self.unit_)
+        low, high = np.maximum(low, self.spec.floor), np.maximum(high, self.spec.floor)
+        width = np.maximum(high - low, self.unit_)
+        # A band that starts at the floor cannot be missed from below: open there, its upper end alone is corrected.
+        # Kept closed, users who often spend nothing were covered in 89 of 100 cases where 80 were promised.
+        return np.where(low > self.spec.floor, low, -np.inf), high, width
 
     def _check_enough(self, rows: int) -> None:
         needed = _rows_needed(self.spec.level)
