@@ -14,7 +14,7 @@ from sojourn.evaluate.formats import number_text, range_text
 from sojourn.evaluate.metrics import METRICS, Floats, numbers, value_metrics
 from sojourn.evaluate.parts import metric_column
 from sojourn.evaluate.scores import Scores
-from sojourn.evaluate.theme import COLORS, color_of, faded, plotly_template
+from sojourn.evaluate.theme import COLORS, color_of, plotly_template
 
 
 def decile_chart(deciles: pl.DataFrame, *, unit: str = "") -> Any:
@@ -32,7 +32,7 @@ def decile_chart(deciles: pl.DataFrame, *, unit: str = "") -> Any:
         x=x,
         y=actual,
         name="Actual",
-        marker_color=faded(COLORS["accent"], alpha=0.7),
+        marker_color=COLORS["bar"],
         error_y=_whiskers(actual, deciles["actual_low"].to_list(), deciles["actual_high"].to_list()),
         hovertemplate=f"Decile %{{x}}<br>actual {unit}%{{y:,.4~g}}<extra></extra>",
     )
@@ -64,7 +64,7 @@ def gain_chart(truth: Any, predictions: Mapping[str, Any]) -> Any:
         line = {"color": color_of(index), "width": 2.5 if index == 0 else 2}
         figure.add_scatter(**_curve(gain_curve(y, pred)), name=f"{name} (Gini {gini})", line=line)
     figure.add_scatter(
-        x=[0, 1], y=[0, 1], mode="lines", name="Random order", line={"color": COLORS["line"], "width": 2}
+        x=[0, 1], y=[0, 1], mode="lines", name="Random order", line={"color": COLORS["other"], "width": 1.5}
     )
     figure.update_xaxes(title_text="Share of users, highest predictions first", tickformat=".0%", range=[0, 1])
     lowest = min(0.0, float(perfect["share_of_total"].min()))  # type: ignore[arg-type]
@@ -114,7 +114,7 @@ def interval_chart(scores: Scores, *, metric: str, labels: Mapping[str, str] | N
     ends = [end for _, one in shown for end in (one.low, one.value, one.high) if end is not None]
     room = 0.07 * (max(ends) - min(ends) or 1.0)
     percent = metric_column(metric).style == "change"
-    figure.update_xaxes(title_text=METRICS[metric].label, tickformat=".0%" if percent else ",.4~g", nticks=6)
+    figure.update_xaxes(title_text=METRICS[metric].label, tickformat=".0%" if percent else ",.4~g", nticks=8)
     figure.update_xaxes(range=[min(ends) - room, max(ends) + room], zeroline=False)
     names = {"size": 13, "color": COLORS["ink"]}
     return figure.update_yaxes(showgrid=False, tickfont=names, range=[-0.6, len(shown) - 0.3])
@@ -131,7 +131,7 @@ def histogram_chart(values: Any, *, label: str, unit: str = "") -> Any:
         x=((edges[1:] + edges[:-1]) / 2).tolist(),
         y=counts.tolist(),
         width=np.diff(edges).tolist(),
-        marker={"color": faded(COLORS["accent"], alpha=0.75), "line": {"width": 1, "color": COLORS["paper"]}},
+        marker={"color": COLORS["bar"], "line": {"width": 1, "color": COLORS["paper"]}},
         hovertemplate=f"about {unit}%{{x:,.3~g}}<br>%{{y:,}} users<extra></extra>",
         showlegend=False,
     )
@@ -144,11 +144,12 @@ def histogram_chart(values: Any, *, label: str, unit: str = "") -> Any:
 
 
 def ecdf_chart(samples: Mapping[str, Any], *, label: str, unit: str = "") -> Any:
-    """The share of users at or below each value, one step curve per sample (at most 500 points each)."""
+    """The share of users at or below each value, one step curve per sample, up to the 99.5th percentile."""
     figure = _figure()
     for index, (name, values) in enumerate(samples.items()):
         array = np.sort(numbers(values, what=name, where="evaluate.ecdf_chart"))
-        share = np.unique(np.concatenate([np.linspace(1 / len(array), 1, min(500, len(array)))]))
+        # Five hundred steps: no eye can tell them from a million.
+        share = np.linspace(1 / len(array), 1 if len(array) < 200 else 0.995, min(500, len(array)))
         x = np.quantile(array, share, method="inverted_cdf")
         line = {"color": color_of(index), "width": 2.5, "shape": "hv"}
         figure.add_scatter(x=x.tolist(), y=share.tolist(), mode="lines", name=name, line=line)
@@ -161,7 +162,7 @@ def coverage_chart(coverage: pl.DataFrame, *, level: float) -> Any:
     need_columns(coverage, ["group", "coverage", "low", "high"], where="evaluate.coverage_chart")
     deciles = coverage.filter(pl.col("group") != "all")
     shares = deciles["coverage"].to_list()
-    figure = _figure(height=320)
+    figure = _figure()
     figure.add_scatter(
         x=deciles["group"].to_list(),
         y=shares,

@@ -16,7 +16,7 @@ from sojourn.evaluate.recalibration import read_model
 from sojourn.evaluate.scores import write_whole
 
 WHERE = "evaluate.Conformal"
-MIN_GROUP_ROWS = 50
+MIN_GROUP_ROWS = 100
 CURVE_ROWS = 60
 MAX_CURVE_POINTS = 20
 

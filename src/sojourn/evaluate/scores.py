@@ -56,7 +56,7 @@ class Scores(Spec):
         defined = {name: value for name, value in cost.items() if value is not None}
         if not defined:
             raise BadInput(
-                f"evaluate.Scores: {metric} is not defined for any model of {self.task}; pick another metric."
+                f"evaluate.Scores: {metric} is undefined for all models of {self.task}. Pick another metric."
             )
         return min(defined, key=defined.__getitem__)
 

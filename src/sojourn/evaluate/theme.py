@@ -16,7 +16,8 @@ COLORS = {
     "grid": "#ecebe6",
     "accent": "#0f5f7d",
     "accent_soft": "#e4eff3",
-    "good": "#2c7a51",
+    "bar": "#5b93a9",
+    "good": "#256e48",
     "good_soft": "#e6f2eb",
     "warning": "#a4540a",
     "warning_soft": "#fbeedd",
@@ -30,16 +31,6 @@ CATEGORICAL = ("#0f5f7d", "#e08a2c", "#7a9a3b", "#8d5a9e", "#c2453a", "#5aa9c9",
 def color_of(index: int) -> str:
     """The colour of the n-th series; after the last the first comes again."""
     return CATEGORICAL[index % len(CATEGORICAL)]
-
-
-def faded(color: str, *, alpha: float) -> str:
-    """A colour of the palette, partly transparent.
-
-    >>> faded("#0f5f7d", alpha=0.2)
-    'rgba(15, 95, 125, 0.2)'
-    """
-    red, green, blue = (int(color[at : at + 2], 16) for at in (1, 3, 5))
-    return f"rgba({red}, {green}, {blue}, {alpha:g})"
 
 
 @cache
@@ -68,7 +59,7 @@ def plotly_template() -> Any:
         height=380,
         xaxis=axis,
         yaxis=axis,
-        legend={"orientation": "h", "xref": "container", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"size": 12}},
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"size": 12}},
         hoverlabel={"bgcolor": COLORS["paper"], "bordercolor": COLORS["line"], "font": {"family": FONT, "size": 12}},
         hovermode="closest",
         bargap=0.28,
