@@ -15,6 +15,12 @@ def warehouse(tmp_path: Path) -> Warehouse:
 
 
 @pytest.fixture(scope="session")
+def spark() -> EngineSpec:
+    """A local Spark on two threads; its JVM starts with the first query and serves the whole test run."""
+    return EngineSpec(kind="spark", threads=2, settings={"spark.sql.shuffle.partitions": "2"})
+
+
+@pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of public data sets; the test is skipped where there is none."""
     folder = os.environ.get("SOJOURN_DATA")

@@ -20,7 +20,7 @@ def lake(tmp_path):
 
 
 def source(lake, **changes):
-    columns = {"user_id": "CAST(uid AS VARCHAR)", "amount": "CAST(paid AS DECIMAL(18,4))"}
+    columns = {"user_id": "CAST(uid AS STRING)", "amount": "CAST(paid AS DECIMAL(18,4))"}
     return InPlace(**{"folder": str(lake), "partition": "dt", "columns": columns, **changes})
 
 

@@ -2,11 +2,10 @@
 
 import errno
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
 from itertools import count
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import duckdb
 import polars as pl
@@ -18,23 +17,18 @@ Row = tuple[Any, ...]
 
 
 class EngineSpec(Spec):
-    """How much of the machine an engine may use.
+    """Which SQL engine, and how much of the machine it may use.
 
-    `memory_gb` bounds the engine's own buffers: beyond it, sorts and joins spill to disk. `threads` None means all
-    cores.
+    `memory_gb` bounds DuckDB's own buffers (beyond it, sorts and joins spill to disk) and the heap of a local Spark.
+    `threads` None means all cores. `master` and `settings` are Spark's: a master (None: this machine) or a Spark
+    Connect URL `sc://host:port`, and any of its configuration.
     """
 
+    kind: Literal["duckdb", "spark"] = "duckdb"
     memory_gb: float = Field(default=1.0, gt=0)
     threads: int | None = Field(default=None, ge=1)
-
-
-@dataclass(frozen=True)
-class FileFooter:
-    """What one Parquet file says of itself: its rows and the metadata we wrote into it."""
-
-    path: str
-    rows: int
-    metadata: dict[str, str]
+    master: str | None = None
+    settings: dict[str, str] = Field(default_factory=dict)
 
 
 class Engine(Protocol):
@@ -52,14 +46,20 @@ class Engine(Protocol):
     def columns(self, sql: str, /) -> dict[str, str]:
         """The names and SQL types that a query would return, without running it."""
 
-    def scan(self, files: Sequence[str], *, hive_types: Mapping[str, str]) -> str:
-        """SQL to stand after FROM: these Parquet files, columns united by name, with their Hive columns."""
+    def table(self, table: Any, /) -> AbstractContextManager[str]:
+        """The name under which SQL sees this Polars frame or Arrow table while the block runs."""
 
-    def copy(self, query: str, *, to: Path, metadata: Mapping[str, str]) -> int:
-        """Write the query's rows as one Parquet file with this footer metadata; the number of rows written."""
+    def scan(self, files: Sequence[str], *, hive_types: Mapping[str, str], located: bool = False) -> str:
+        """SQL to stand after FROM: these Parquet files, columns united by name, with their Hive columns.
 
-    def footers(self, files: Sequence[str]) -> list[FileFooter]:
-        """The footers of these Parquet files, in the order given."""
+        `located` adds each row's `filename` and `file_row_number`.
+        """
+
+    def copy(self, query: str, *, order_by: Sequence[str], to: Path, metadata: Mapping[str, str]) -> int:
+        """Write the query's rows in this order into `to` with this metadata; the number of rows written.
+
+        DuckDB writes one Parquet file with the metadata in its footer, Spark a folder of them with a sidecar.
+        """
 
 
 class DuckDBEngine:
@@ -114,31 +114,23 @@ class DuckDBEngine:
         finally:
             self._connection.unregister(name)
 
-    def scan(self, files: Sequence[str], *, hive_types: Mapping[str, str]) -> str:
+    def scan(self, files: Sequence[str], *, hive_types: Mapping[str, str], located: bool = False) -> str:
         """SQL to stand after FROM: these Parquet files, columns united by name, with their Hive columns."""
-        hive = ""
+        options = ["union_by_name = true"]
         if hive_types:
             types = ", ".join(f"{literal(name)}: {kind}" for name, kind in hive_types.items())
-            hive = f", hive_partitioning = true, hive_types = {{{types}}}"
-        return f"read_parquet([{', '.join(literal(file) for file in files)}], union_by_name = true{hive})"
+            options += ["hive_partitioning = true", f"hive_types = {{{types}}}"]
+        if located:
+            options += ["filename = true", "file_row_number = true"]
+        return f"read_parquet([{', '.join(literal(file) for file in files)}], {', '.join(options)})"
 
-    def copy(self, query: str, *, to: Path, metadata: Mapping[str, str]) -> int:
-        """Write the query's rows as one Parquet file with this footer metadata; the number of rows written."""
+    def copy(self, query: str, *, order_by: Sequence[str], to: Path, metadata: Mapping[str, str]) -> int:
+        """Write the query's rows in this order as one Parquet file with this footer metadata; the rows written."""
+        ordered = f"{query} ORDER BY {', '.join(identifier(name) for name in order_by)}" if order_by else query
         entries = ", ".join(f"{name}: {literal(text)}" for name, text in metadata.items())
         options = f"FORMAT parquet, COMPRESSION zstd, KV_METADATA {{{entries}}}"
-        [(written,)] = self.rows(f"COPY ({query}) TO {literal(str(to))} ({options})")
+        [(written,)] = self.rows(f"COPY ({ordered}) TO {literal(str(to))} ({options})")
         return int(written)
-
-    def footers(self, files: Sequence[str]) -> list[FileFooter]:
-        """The footers of these Parquet files, in the order given."""
-        if not files:
-            return []
-        names = f"[{', '.join(literal(file) for file in files)}]"
-        rows: dict[str, int] = dict(self.rows(f"SELECT file_name, num_rows FROM parquet_file_metadata({names})"))
-        metadata: dict[str, dict[str, str]] = {file: {} for file in files}
-        for file, key, text in self.rows(f"SELECT file_name, key, value FROM parquet_kv_metadata({names})"):
-            metadata[file][bytes(key).decode()] = bytes(text).decode(errors="replace")
-        return [FileFooter(path=file, rows=rows[file], metadata=metadata[file]) for file in files]
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -7,6 +7,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from sojourn.core import MissingTable, Spec, UnreadableSource, fingerprint
+from sojourn.warehouse.engine import Engine
 
 
 class InPlace(Spec):
@@ -47,16 +48,12 @@ class InPlace(Spec):
             raise MissingTable(f"{self.folder} has no partition {self.partition}={missing[0]}.")
         return [file for day in (found if days is None else days) for file in found[day]]
 
-    def relation(self, days: list[str] | None) -> str:
+    def relation(self, engine: Engine, days: list[str] | None) -> str:
         """SQL to stand after FROM: these days read through the declared columns."""
-        from sojourn.warehouse.engine import identifier, literal
-
-        files = ", ".join(literal(str(file)) for file in self.files(days))
-        columns = ", ".join(f"({expression}) AS {identifier(name)}" for name, expression in self.columns.items())
-        day = f"CAST({identifier(self.partition)} AS DATE) AS day"
-        hive = "hive_partitioning = true, hive_types_autocast = false"
-        options = f"union_by_name = true, {hive}, filename = true, file_row_number = true"
-        return f"(SELECT {columns}, {day} FROM read_parquet([{files}], {options}))"
+        files = [str(file) for file in self.files(days)]
+        columns = ", ".join(f"({expression}) AS {name}" for name, expression in self.columns.items())
+        source = engine.scan(files, hive_types={self.partition: "DATE"}, located=True)
+        return f"(SELECT {columns}, {self.partition} AS day FROM {source})"
 
 
 def files_fingerprint(files: list[Path]) -> str:

@@ -25,7 +25,8 @@ from sojourn.core import (
     Spec,
     UnreadableSource,
 )
-from sojourn.warehouse.engine import DuckDBEngine, EngineSpec, identifier, no_room
+from sojourn.warehouse.engine import DuckDBEngine, Engine, EngineSpec, no_room
+from sojourn.warehouse.files import parquet_files, read_footer, remove, swap, sync, write_text
 from sojourn.warehouse.inplace import InPlace, files_fingerprint
 from sojourn.warehouse.locks import exclusive
 
@@ -80,7 +81,7 @@ class Warehouse:
     [('ann', '2024-05-01')]
     """
 
-    def __init__(self, root: Path, spec: WarehouseSpec, engine: DuckDBEngine) -> None:
+    def __init__(self, root: Path, spec: WarehouseSpec, engine: Engine) -> None:
         self.root = root
         self.spec = spec
         self.engine = engine
@@ -108,7 +109,7 @@ class Warehouse:
             raise NotAWarehouse(f"{root} is no warehouse and is not empty. Give a new or an empty folder.")
         with _full_disk_named(root):
             root.mkdir(parents=True, exist_ok=True)
-            _write_text(root / MARKER, json.dumps({"format": 1, **spec.model_dump()}, indent=2))
+            write_text(root / MARKER, json.dumps({"format": 1, **spec.model_dump()}, indent=2))
         return cls.open(root, engine=engine)
 
     @classmethod
@@ -123,8 +124,7 @@ class Warehouse:
             raise NotAWarehouse(
                 f"{root} is no warehouse: it {what}. Make one: sojourn ingest --warehouse {root} FILE"
             ) from fault
-        spill = root / "_spill" / f"{socket.gethostname()}-{os.getpid()}"
-        return cls(root, WarehouseSpec(**settings), DuckDBEngine(engine, spill_folder=spill))
+        return cls(root, WarehouseSpec(**settings), _engine(engine or EngineSpec(), root))
 
     def tables(self) -> list[str]:
         """The names of all tables, stored or registered, sorted."""
@@ -134,31 +134,19 @@ class Warehouse:
 
     def has(self, table: str) -> bool:
         """Whether the table has at least one partition or is registered."""
-        return self._source(table) is not None or next(self._files(table), None) is not None
+        return self._source(table) is not None or next(self._stored(table), None) is not None
 
     def partitions(self, table: str) -> list[PartitionInfo]:
         """The table's partitions, sorted by their values; empty when there is no such table."""
         source = self._source(table)
         if source is not None:
             return [self._source_info(day, files) for day, files in source.days().items()]
-        files = sorted(self._files(table))
-        footers = self.engine.footers([str(file) for file in files])
-        return [
-            PartitionInfo(
-                partition=_values(file.relative_to(self.root / table)),
-                fingerprint=footer.metadata.get("sojourn", ""),
-                rows=footer.rows,
-                bytes=file.stat().st_size,
-            )
-            for file, footer in zip(files, footers, strict=True)
-        ]
+        return [self._info(table, data) for data in sorted(self._stored(table))]
 
     def fingerprint_of(self, table: str, partition: Partition) -> str | None:
         """The fingerprint in one partition's footer; None when there is no such partition."""
-        file = self._path(table, partition)
-        if not file.exists():
-            return None
-        return self.engine.footers([str(file)])[0].metadata.get("sojourn", "")
+        data = self._path(table, partition)
+        return read_footer(data).fingerprint if data.exists() else None
 
     def relation(self, table: str, *, only: Sequence[Partition] | None = None) -> str:
         """SQL to stand after FROM: the table, or `only` these partitions. Raises `MissingTable`.
@@ -167,18 +155,18 @@ class Warehouse:
         """
         source = self._source(table)
         if source is not None:
-            return source.relation(None if only is None else [partition["day"] for partition in only])
-        files = sorted(self._files(table)) if only is None else [self._path(table, each) for each in only]
-        if not files:
+            return source.relation(self.engine, None if only is None else [partition["day"] for partition in only])
+        stored = sorted(self._stored(table)) if only is None else [self._path(table, each) for each in only]
+        if not stored:
             raise MissingTable(
                 f"The warehouse {self.root} has no table {table!r} yet; it has {self.tables() or 'none'}."
             )
-        missing = next((file for file in files if not file.exists()), None)
+        missing = next((data for data in stored if not data.exists()), None)
         if missing is not None:
             raise MissingTable(f"Table {table!r} in {self.root} has no partition {missing.parent.name!r}.")
-        keys = _values(files[0].relative_to(self.root / table))
+        keys = _values(stored[0].relative_to(self.root / table))
         types = {key: "DATE" if key in DATE_KEYS else "VARCHAR" for key in keys}
-        return self.engine.scan([str(file) for file in files], hive_types=types)
+        return self.engine.scan([str(file) for data in stored for file in parquet_files(data)], hive_types=types)
 
     def frame(self, table: str, *, only: Sequence[Partition] | None = None) -> pl.DataFrame:
         """The table in memory: for small tables."""
@@ -204,23 +192,28 @@ class Warehouse:
     def register(self, table: str, source: InPlace) -> None:
         """Read the table from Parquet that lies elsewhere. Registering again replaces the description, not the data."""
         _check_name(table, what="table")
-        if next(self._files(table), None) is not None:
+        if next(self._stored(table), None) is not None:
             raise BadInput(
                 f"Table {table!r} already holds ingested partitions. Register the source under another name."
             )
-        self.engine.columns(f"SELECT * FROM {source.relation(list(source.days())[:1])}")
-        _write_text(self.root / "_sources" / f"{table}.json", source.to_json())
+        self.engine.columns(f"SELECT * FROM {source.relation(self.engine, list(source.days())[:1])}")
+        write_text(self.root / "_sources" / f"{table}.json", source.to_json())
 
     def _source(self, table: str) -> InPlace | None:
         path = self.root / "_sources" / f"{table}.json"
         return InPlace.from_json(path.read_text()) if path.exists() else None
 
     def _source_info(self, day: str, files: list[Path]) -> PartitionInfo:
-        rows = sum(footer.rows for footer in self.engine.footers([str(file) for file in files]))
-        size = sum(file.stat().st_size for file in files)
-        return PartitionInfo(partition={"day": day}, fingerprint=files_fingerprint(files), rows=rows, bytes=size)
+        footers = [read_footer(file) for file in files]
+        rows, size = sum(each.rows for each in footers), sum(each.bytes for each in footers)
+        return PartitionInfo({"day": day}, files_fingerprint(files), rows=rows, bytes=size)
 
-    def _files(self, table: str) -> Iterator[Path]:
+    def _info(self, table: str, data: Path) -> PartitionInfo:
+        footer = read_footer(data)
+        partition = _values(data.relative_to(self.root / table))
+        return PartitionInfo(partition, footer.fingerprint, rows=footer.rows, bytes=footer.bytes)
+
+    def _stored(self, table: str) -> Iterator[Path]:
         return (self.root / table).rglob(DATA)
 
     def _path(self, table: str, partition: Partition) -> Path:
@@ -259,11 +252,15 @@ class Writer:
 
     def drop(self, partition: Partition) -> None:
         """Remove one partition; nothing happens when there is none."""
-        file = self._warehouse._path(self._table, partition)
-        if file.exists():
-            file.unlink()
-            _sync(file.parent)
-            _remove_empty(file.parent, above=self._warehouse.root)
+        data = self._warehouse._path(self._table, partition)
+        if data.exists():
+            # Moved aside first: a folder that Spark wrote must not be seen half removed.
+            self._staging.mkdir(parents=True, exist_ok=True)
+            aside = self._staging / uuid4().hex
+            data.replace(aside)
+            sync(data.parent)
+            remove(aside)
+            _remove_empty(data.parent, above=self._warehouse.root)
 
     def _put(self, partition: Partition, query: str, order_by: Sequence[str], fingerprint: str) -> PartitionInfo:
         engine = self._warehouse.engine
@@ -274,16 +271,20 @@ class Writer:
             )
         target = self._warehouse._path(self._table, partition)
         staged = self._staging / f"{uuid4().hex}.parquet"
-        ordered = f"{query} ORDER BY {', '.join(identifier(name) for name in order_by)}" if order_by else query
         with _full_disk_named(target):
             staged.parent.mkdir(parents=True, exist_ok=True)
-            written = engine.copy(ordered, to=staged, metadata={"sojourn": fingerprint})
-            _sync(staged)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            staged.replace(target)
-            _sync(target.parent)
-            _sync(target.parent.parent)
-        return PartitionInfo(dict(partition), fingerprint, rows=written, bytes=target.stat().st_size)
+            written = engine.copy(query, order_by=order_by, to=staged, metadata={"sojourn": fingerprint})
+            swap(staged, target)
+        size = sum(file.stat().st_size for file in parquet_files(target))
+        return PartitionInfo(dict(partition), fingerprint, rows=written, bytes=size)
+
+
+def _engine(spec: EngineSpec, root: Path) -> Engine:
+    if spec.kind == "spark":
+        from sojourn.warehouse.spark import SparkEngine
+
+        return SparkEngine(spec)
+    return DuckDBEngine(spec, spill_folder=root / "_spill" / f"{socket.gethostname()}-{os.getpid()}")
 
 
 def _values(path: Path) -> dict[str, str]:
@@ -295,23 +296,6 @@ def _check_name(name: str, *, what: str) -> None:
         raise BadInput(
             f"{name!r} cannot be a {what}: use letters, digits and _ . + - and begin with a letter or digit."
         )
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(f".{path.name}.{uuid4().hex}")
-    staged.write_text(text)
-    _sync(staged)
-    staged.replace(path)
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _remove_empty(folder: Path, *, above: Path) -> None:
