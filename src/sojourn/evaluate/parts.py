@@ -186,14 +186,14 @@ def settings_part(spec: Spec, *, title: str = "Settings") -> Folded:
 
 
 def interval_note(interval: Interval, *, style: Style = "number", digits: int | None = None, unit: str = "") -> str:
-    """The ends of an interval as a card's note; empty when they are not defined.
+    r"""The ends of an interval as a card's note, kept on one line; empty when they are not defined.
 
     >>> interval_note(Interval(value=172.3, low=165.2, high=180.4), unit="$")
-    '95 % interval $165.2 – $180.4'
+    '95 % interval $165.2\xa0–\xa0$180.4'
     """
     from sojourn.evaluate.formats import range_text
 
-    ends = range_text(interval, style=style, digits=digits, unit=unit)
+    ends = range_text(interval, style=style, digits=digits, unit=unit).replace(" ", "\xa0")
     return f"95 % interval {ends}" if ends else ""
 
 
