@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test test-all lint format clean
+.PHONY: demo test test-all lint docs format clean
 .DELETE_ON_ERROR:
 
 demo: .venv/installed
@@ -19,6 +19,9 @@ lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: .venv/installed
+	$(BIN)/python -m docs.make_cli
 
 format: .venv/installed
 	$(BIN)/ruff check --fix .
