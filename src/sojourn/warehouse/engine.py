@@ -79,6 +79,9 @@ class DuckDBEngine:
         if self.spec.threads is not None:
             config["threads"] = self.spec.threads
         if spill_folder is not None:
+            # DuckDB makes the folder itself when it first spills, but not the one above.
+            with suppress(OSError):
+                spill_folder.parent.mkdir(parents=True, exist_ok=True)
             config["temp_directory"] = str(spill_folder)
         self._connection = duckdb.connect(config=config)
         self._connection.execute("SET TimeZone = 'UTC'")
