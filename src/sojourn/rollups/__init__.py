@@ -1,0 +1,41 @@
+"""Events come in and are counted into mergeable day partials; out come exact values over any rolling window."""
+
+from sojourn.rollups.aggregates import AGGREGATES, aggregate
+from sojourn.rollups.algebra import Aggregate, Sql
+from sojourn.rollups.daily import AdvanceReport, advance
+from sojourn.rollups.definition import Definition, define
+from sojourn.rollups.partials import BackfillReport, Ledger, backfill, ledger, rebuild, refreshed, state_column
+from sojourn.rollups.reading import window_query, window_table
+from sojourn.rollups.spec import AggregateSpec, RollupSpec, rollups_from, user_rollup
+from sojourn.rollups.windows import Reading, Window, ahead, declared, need_history, past, whole_past
+
+__all__ = [
+    "AGGREGATES",
+    "AdvanceReport",
+    "Aggregate",
+    "AggregateSpec",
+    "BackfillReport",
+    "Definition",
+    "Ledger",
+    "Reading",
+    "RollupSpec",
+    "Sql",
+    "Window",
+    "advance",
+    "aggregate",
+    "ahead",
+    "backfill",
+    "declared",
+    "define",
+    "ledger",
+    "need_history",
+    "past",
+    "rebuild",
+    "refreshed",
+    "rollups_from",
+    "state_column",
+    "user_rollup",
+    "whole_past",
+    "window_query",
+    "window_table",
+]
