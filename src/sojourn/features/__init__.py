@@ -1,0 +1,22 @@
+"""Rollups and portraits come in; out come tables of what was known of each user on a day, and what came after."""
+
+from sojourn.features.spec import FeatureSpec, LabelSpec
+from sojourn.features.table import (
+    export_features,
+    export_training_set,
+    feature_table,
+    population,
+    training_set,
+    write_features,
+)
+
+__all__ = [
+    "FeatureSpec",
+    "LabelSpec",
+    "export_features",
+    "export_training_set",
+    "feature_table",
+    "population",
+    "training_set",
+    "write_features",
+]

@@ -1,0 +1,117 @@
+"""Day partials in, habits of a user out: for how long, how often, how regularly, how much at a time, how lately."""
+
+from collections.abc import Iterator, Sequence
+from datetime import date
+from decimal import Decimal
+
+from sojourn.features.spec import FeatureSpec
+from sojourn.rollups import state_column
+
+HALF_LIVES_DAYS = (14, 60)
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+Columns = dict[str, str]
+
+
+def habit_query(spec: FeatureSpec, relation: str, *, as_ofs: Sequence[date], history_days: int) -> str:
+    """SQL for the habits of every user seen before each `as_of`: `user_id`, `as_of`, and the columns of `habits`.
+
+    Reads all day partials in `relation`, whose days reach at most `history_days` back from the last `as_of`. Sums are
+    over whole numbers and decimals, so that the order of rows changes nothing.
+    """
+    looks = ", ".join(f"(DATE '{as_of}')" for as_of in sorted(set(as_ofs)))
+    ages = ", ".join(_ages(history_days))
+    weights = ", ".join(f"weight_{days}" for days in HALF_LIVES_DAYS)
+    columns = ", ".join(f"{expression} AS {name}" for name, expression in habits(spec).items())
+    return (
+        f"WITH looks(as_of) AS (VALUES {looks}), ages(age_days, {weights}) AS (VALUES {ages}), "
+        f"days AS (SELECT {', '.join(_day_columns(spec))} FROM {relation}), "
+        f"gaps AS (SELECT {', '.join(_gap_columns(spec))} FROM days "
+        "WINDOW earlier AS (PARTITION BY user_id ORDER BY start ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)), "
+        "seen AS (SELECT * FROM gaps JOIN looks ON start < as_of "
+        "JOIN ages ON age_days = date_diff('day', start, as_of)) "
+        f"SELECT user_id, as_of, {columns} FROM seen GROUP BY user_id, as_of"
+    )
+
+
+def habits(spec: FeatureSpec) -> Columns:
+    """The habits as SQL over a user's days: names and expressions.
+
+    - `tenure_days`: since the first row of any kind.
+    - for each rhythm: days since the first and the last active day, mean, spread, longest and last gap between active
+      days, and the present gap as a multiple of the mean one; for the first rhythm the share of each weekday.
+    - for each sum: per day with any, the mean, the spread, the largest and the last; and the sum with a weight that
+      halves every 14 or 60 days.
+    """
+    found = {"tenure_days": "max(age_days)"}
+    for at, (name, prefix) in enumerate(spec.rhythms().items()):
+        found |= _rhythm(name, prefix)
+        if at == 0:
+            found |= _weekdays(name, prefix)
+    for name in spec.sums():
+        found |= _day_values(name)
+    return found
+
+
+def _rhythm(name: str, prefix: str) -> Columns:
+    gap, count = f"{name}_gap", f"count({name}_gap)"
+    total, squares = f"sum({gap})", f"sum({gap} * {gap})"
+    mean = f"CAST({total} AS DOUBLE) / nullif({count}, 0)"
+    recency = f"min(age_days) FILTER (WHERE {name})"
+    tenure = {} if prefix == "" else {f"{prefix}tenure_days": f"max(age_days) FILTER (WHERE {name})"}
+    return tenure | {
+        f"{prefix}recency_days": recency,
+        f"{prefix}gap_mean_days": mean,
+        f"{prefix}gap_std_days": _spread(count, total, squares),
+        f"{prefix}gap_longest_days": f"max({gap})",
+        f"{prefix}gap_last_days": f"max_by({gap}, start) FILTER (WHERE {gap} IS NOT NULL)",
+        f"{prefix}overdue": f"{recency} / nullif({mean}, 0)",
+    }
+
+
+def _weekdays(name: str, prefix: str) -> Columns:
+    days = f"count(*) FILTER (WHERE {name})"
+    return {
+        f"{prefix}{weekday}_share": f"count(*) FILTER (WHERE {name} AND weekday = {number}) / nullif({days}, 0)"
+        for number, weekday in enumerate(WEEKDAYS, start=1)
+    }
+
+
+def _day_values(name: str) -> Columns:
+    some = f"FILTER (WHERE {name} <> 0)"
+    count, total, squares = f"count(*) {some}", f"sum({name})", f"sum({name} * {name})"
+    decayed = {f"{name}_decayed_{days}d": f"CAST(sum({name} * weight_{days}) AS DOUBLE)" for days in HALF_LIVES_DAYS}
+    return {
+        f"{name}_day_mean": f"CAST({total} AS DOUBLE) / nullif({count}, 0)",
+        f"{name}_day_std": _spread(count, total, squares),
+        f"{name}_day_largest": f"max({name}) {some}",
+        f"{name}_day_last": f"max_by({name}, start) {some}",
+    } | decayed
+
+
+def _spread(count: str, total: str, squares: str) -> str:
+    # The population's standard deviation; of fewer than two it is unknown, not 0.
+    mean = f"CAST({total} AS DOUBLE) / {count}"
+    variance = f"CAST({squares} AS DOUBLE) / {count} - ({mean}) * ({mean})"
+    return f"CASE WHEN {count} >= 2 THEN sqrt(greatest({variance}, 0)) END"
+
+
+def _day_columns(spec: FeatureSpec) -> Iterator[str]:
+    yield from ("user_id", "start", "isodow(start) AS weekday")
+    for name in spec.rhythms():
+        yield f"{state_column(name, 'bits')} IS NOT NULL AS {name}"
+    for name in spec.sums():
+        yield f"coalesce(CAST({state_column(name, 'sum')} AS DECIMAL(18,4)), 0) AS {name}"
+
+
+def _gap_columns(spec: FeatureSpec) -> Iterator[str]:
+    yield "*"
+    for name in spec.rhythms():
+        last = f"max(CASE WHEN {name} THEN start END) OVER earlier"
+        yield f"CASE WHEN {name} THEN date_diff('day', {last}, start) END AS {name}_gap"
+
+
+def _ages(history_days: int) -> Iterator[str]:
+    # Weights are decimals made here, not pow() in the engine, whose last bit differs between machines.
+    for age in range(1, history_days + 1):
+        weights = (Decimal(0.5 ** (age / days)).quantize(Decimal("1e-9")) for days in HALF_LIVES_DAYS)
+        yield f"({age}, {', '.join(f'CAST({weight:f} AS DECIMAL(10,9))' for weight in weights)})"

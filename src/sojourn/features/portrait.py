@@ -1,0 +1,85 @@
+"""Table `users` in, one portrait per user and day out: the version valid when that business day began."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
+
+from sojourn.core import BadInput, missing_columns
+from sojourn.features.spec import TEST_ACCOUNTS, FeatureSpec
+from sojourn.features.types import is_feature
+from sojourn.warehouse import Warehouse
+from sojourn.warehouse.engine import identifier
+
+USERS = "users"
+VALIDITY = ("valid_from", "valid_to")
+BESIDE = frozenset({"user_id", "arrived_at", *VALIDITY})
+FOREVER = "TIMESTAMPTZ 'infinity'"
+
+
+@dataclass(frozen=True)
+class Portraits:
+    """Which columns of table `users` are taken, and the one that marks test accounts, where there is such a table."""
+
+    columns: tuple[str, ...]
+    test_accounts: str | None
+    versioned: tuple[str, ...]
+
+
+def portraits(warehouse: Warehouse, spec: FeatureSpec) -> Portraits | None:
+    """What table `users` offers; None when there is no such table and nothing of it was asked for.
+
+    Raises `MissingColumn` for columns that were named and are not there, and `BadInput` for one that cannot be a
+    feature.
+    """
+    named = [*(spec.portrait or ()), *(() if spec.test_accounts in (None, TEST_ACCOUNTS) else (spec.test_accounts,))]
+    if not warehouse.has(USERS):
+        if named:
+            raise missing_columns("features: table 'users', which is not there,", missing=named, found=[])
+        return None
+    found = warehouse.engine.columns(f"SELECT * FROM {warehouse.relation(USERS)}")
+    missing = [name for name in ("user_id", *named) if name not in found]
+    if missing:
+        raise missing_columns("features: table 'users'", missing=missing, found=list(found))
+    unreadable = [f"{name!r} ({found[name]})" for name in spec.portrait or () if not is_feature(found[name])]
+    if unreadable:
+        raise BadInput(
+            f"features: no model can read {', '.join(unreadable)} of table 'users'. Leave it out of portrait."
+        )
+    free = [
+        name for name, kind in found.items() if name not in BESIDE and name != spec.test_accounts and is_feature(kind)
+    ]
+    return Portraits(
+        columns=tuple(free if spec.portrait is None else spec.portrait),
+        test_accounts=spec.test_accounts if spec.test_accounts in found else None,
+        versioned=tuple(name for name in VALIDITY if name in found),
+    )
+
+
+def portrait_query(warehouse: Warehouse, found: Portraits, *, as_ofs: Sequence[date]) -> str:
+    """SQL for `user_id`, `as_of`, `is_left_out` and the portrait's columns, from the version valid at each day's start.
+
+    Where versions overlap, the one that began last counts.
+    """
+    zone = warehouse.spec.zone
+    looks = ", ".join(f"(DATE '{day}', TIMESTAMPTZ '{day_start(day, zone)}')" for day in sorted(set(as_ofs)))
+    columns = "".join(f", {identifier(name)}" for name in found.columns)
+    left_out = f"coalesce({identifier(found.test_accounts)}, false)" if found.test_accounts else "false"
+    began = "valid_from" if "valid_from" in found.versioned else "NULL"
+    valid = ["valid_from <= begins"] if "valid_from" in found.versioned else []
+    valid += [f"begins < coalesce(valid_to, {FOREVER})"] if "valid_to" in found.versioned else []
+    return (
+        f"SELECT user_id, as_of, {left_out} AS is_left_out{columns} "
+        f"FROM {warehouse.relation(USERS)} JOIN (VALUES {looks}) AS looks(as_of, begins) "
+        f"ON {' AND '.join(valid) or 'true'} "
+        f"QUALIFY row_number() OVER (PARTITION BY user_id, as_of ORDER BY {began} DESC) = 1"
+    )
+
+
+def day_start(day: date, zone: str) -> datetime:
+    """The instant at which a business day begins in a zone, in UTC; where the clock skips midnight, when it skips.
+
+    >>> day_start(date(2011, 12, 30), "Pacific/Apia") == day_start(date(2011, 12, 31), "Pacific/Apia")
+    True
+    """
+    return datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(zone)).astimezone(UTC)

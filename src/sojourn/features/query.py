@@ -1,0 +1,155 @@
+"""One SQL query for features and labels: habits say who there is, everything else is joined to them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from sojourn.core import BadInput
+from sojourn.features.habits import habit_query, habits
+from sojourn.features.portrait import Portraits, portrait_query, portraits
+from sojourn.features.spec import FeatureSpec
+from sojourn.features.types import as_feature, feature_name
+from sojourn.rollups import Ledger, ahead, declared, need_history, past, refreshed, whole_past, window_query
+from sojourn.warehouse import Warehouse
+from sojourn.warehouse.engine import identifier
+
+TRENDS_DAYS = ((7, 30), (30, 90))
+KEYS = ("user_id", "as_of")
+Columns = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a warehouse: these features, seen from these days, with partials that are current."""
+
+    warehouse: Warehouse
+    spec: FeatureSpec
+    as_ofs: tuple[date, ...]
+    found: Ledger
+    portraits: Portraits | None
+
+
+def ask(warehouse: Warehouse, spec: FeatureSpec, as_ofs: Sequence[date], *, horizons_days: Sequence[int]) -> Question:
+    """The question, once partials are built and history is known to reach far enough back and ahead.
+
+    Raises `MissingTable` without events, and `BadInput` when history is too short (with the days there are and the
+    days needed), when an `as_of` lies beyond its end, and when partials of another definition are in the way.
+    """
+    found = refreshed(warehouse, spec.rollup)
+    need_history(found, as_ofs, [past(spec.history_days), *(ahead(days) for days in horizons_days)])
+    return Question(warehouse, spec, tuple(sorted(set(as_ofs))), found, portraits(warehouse, spec))
+
+
+def feature_query(question: Question) -> str:
+    """SQL for `user_id`, `as_of` and the features."""
+    return _typed(question, _parts(question), _feature_columns(question))
+
+
+def training_query(question: Question) -> str:
+    """SQL for `user_id`, `as_of`, the features and the labels."""
+    return _typed(
+        question, _parts(question) | _label_part(question), _feature_columns(question) | _label_columns(question)
+    )
+
+
+def _parts(question: Question) -> Columns:
+    warehouse, spec, as_ofs = question.warehouse, question.spec, question.as_ofs
+    days = question.found.days(date.min, max(as_ofs))
+    relation = warehouse.relation(spec.rollup.table, only=[{"grain": "day", "start": str(day)} for day in days])
+    totals = {name: [whole_past()] for name in spec.additive()}
+    history_days = (max(as_ofs) - days[0]).days
+    parts = {
+        "habits": habit_query(spec, relation, as_ofs=as_ofs, history_days=history_days),
+        "windows": window_query(warehouse, question.found, as_ofs=as_ofs, reading=declared(spec.rollup)),
+    }
+    if totals:
+        parts["totals"] = window_query(warehouse, question.found, as_ofs=as_ofs, reading=totals)
+    if question.portraits is not None:
+        parts["portrait"] = portrait_query(warehouse, question.portraits, as_ofs=as_ofs)
+    return parts
+
+
+def _label_part(question: Question) -> Columns:
+    labels = question.spec.labels
+    reading = {name: [ahead(days) for days in labels.horizons_days] for name in labels.aggregates}
+    return {"labels": window_query(question.warehouse, question.found, as_ofs=question.as_ofs, reading=reading)}
+
+
+def _feature_columns(question: Question) -> Columns:
+    spec = question.spec
+    groups = (
+        _windows(spec),
+        {f"{name}_all": f"totals.{name}_all" for name in spec.additive()},
+        {f"{name}_per_day": f"CAST(totals.{name}_all AS DOUBLE) / habits.tenure_days" for name in spec.additive()},
+        _trends(spec),
+        {name: f"habits.{name}" for name in habits(spec)},
+        {name: f"portrait.{identifier(name)}" for name in (question.portraits.columns if question.portraits else ())},
+    )
+    names = [*KEYS, *(name for group in groups for name in group)]
+    clash = sorted({name for name in names if names.count(name) > 1})
+    if clash:
+        raise BadInput(
+            f"features: column {clash[0]!r} comes both from a user's portrait and from what was counted. "
+            f"Name the columns to take, without it: FeatureSpec(portrait=[...])"
+        )
+    return {name: expression for group in groups for name, expression in group.items()}
+
+
+def _windows(spec: FeatureSpec) -> Columns:
+    additive = spec.additive()
+    return {
+        f"{name}_{days}d": f"coalesce(windows.{name}_{days}d, 0)" if name in additive else f"windows.{name}_{days}d"
+        for name in spec.rollup.aggregates
+        for days in spec.rollup.windows_of(name)
+    }
+
+
+def _trends(spec: FeatureSpec) -> Columns:
+    return {
+        f"{name}_{short}d_of_{long}d": f"CASE WHEN windows.{name}_{long}d > 0 "
+        f"THEN CAST(windows.{name}_{short}d AS DOUBLE) / CAST(windows.{name}_{long}d AS DOUBLE) END"
+        for name in spec.additive()
+        for short, long in TRENDS_DAYS
+        if {short, long} <= set(spec.rollup.windows_of(name))
+    }
+
+
+def _label_columns(question: Question) -> Columns:
+    additive = question.spec.additive()
+    return {
+        f"label_{name}_{days}d": f"coalesce(labels.{name}_{days}d, 0)" if name in additive else f"labels.{name}_{days}d"
+        for name in question.spec.labels.aggregates
+        for days in question.spec.labels.horizons_days
+    }
+
+
+def _typed(question: Question, parts: Columns, columns: Columns) -> str:
+    joined = _joined(parts, columns)
+    kinds = question.warehouse.engine.columns(joined)
+    zone = question.warehouse.spec.zone
+    typed = ", ".join(
+        f"{as_feature(identifier(name), kinds[name], zone=zone)} AS {identifier(feature_name(name, kinds[name]))}"
+        for name in columns
+    )
+    return f"SELECT user_id, as_of, {typed} FROM ({joined})"
+
+
+def _joined(parts: Columns, columns: Columns) -> str:
+    named = ", ".join(f"{name} AS ({query})" for name, query in parts.items())
+    taken = ", ".join(f"{expression} AS {identifier(name)}" for name, expression in columns.items())
+    joins = " ".join(f"LEFT JOIN {name} USING (user_id, as_of)" for name in parts if name != "habits")
+    kept = "WHERE NOT coalesce(portrait.is_left_out, false)" if "portrait" in parts else ""
+    return f"WITH {named} SELECT user_id, as_of, {taken} FROM habits {joins} {kept}"
+
+
+def population_query(question: Question) -> str:
+    """SQL for `as_of`, how many users were seen before it and are kept, and how many test accounts are left out."""
+    parts = _parts(question)
+    left_out = "coalesce(portrait.is_left_out, false)" if "portrait" in parts else "false"
+    joined = "LEFT JOIN portrait USING (user_id, as_of)" if "portrait" in parts else ""
+    kept = {name: query for name, query in parts.items() if name in ("habits", "portrait")}
+    named = ", ".join(f"{name} AS ({query})" for name, query in kept.items())
+    return (
+        f"WITH {named} SELECT as_of, count(*) FILTER (WHERE NOT {left_out}) AS users, "
+        f"count(*) FILTER (WHERE {left_out}) AS test_accounts FROM habits {joined} GROUP BY as_of ORDER BY as_of"
+    )

@@ -1,0 +1,83 @@
+"""Rollups and portraits in, point-in-time tables out: one row per user and day, features from strictly before it."""
+
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from uuid import uuid4
+
+import polars as pl
+
+from sojourn.core import fingerprint
+from sojourn.features.portrait import USERS
+from sojourn.features.query import Question, ask, feature_query, population_query, training_query
+from sojourn.features.spec import FeatureSpec
+from sojourn.warehouse import PartitionInfo, Warehouse
+
+TABLE = "features"
+KEYS = ("as_of", "user_id")
+ORDER = f"ORDER BY {', '.join(KEYS)}"
+
+
+def training_set(warehouse: Warehouse, spec: FeatureSpec, as_ofs: Sequence[date]) -> pl.DataFrame:
+    """Features from strictly before each `as_of`, labels from business days [as_of, as_of + N), sorted by both keys.
+
+    A row for every user first seen before `as_of`, test accounts excepted (`population` counts both). Counts, sums and
+    active days of nothing are 0; any other null says that there was nothing to take it from. Day partials that are
+    missing or stale are built first. Raises as `ask` does: history must reach `history_days` back and the longest
+    horizon ahead.
+    """
+    question = ask(warehouse, spec, as_ofs, horizons_days=spec.labels.horizons_days)
+    return warehouse.engine.frame(f"{training_query(question)} {ORDER}")
+
+
+def feature_table(warehouse: Warehouse, spec: FeatureSpec, as_of: date) -> pl.DataFrame:
+    """The features of every user first seen before `as_of`, without labels: for scoring. Raises as `ask` does."""
+    question = ask(warehouse, spec, [as_of], horizons_days=())
+    return warehouse.engine.frame(f"{feature_query(question)} {ORDER}")
+
+
+def population(warehouse: Warehouse, spec: FeatureSpec, as_ofs: Sequence[date]) -> pl.DataFrame:
+    """How many users each `as_of` has, and how many test accounts were left out: `as_of`, `users`, `test_accounts`."""
+    return warehouse.engine.frame(population_query(ask(warehouse, spec, as_ofs, horizons_days=())))
+
+
+def write_features(warehouse: Warehouse, spec: FeatureSpec, as_of: date) -> PartitionInfo:
+    """The features of one day as partition `as_of` of table `features`, Parquet to Parquet; skipped when current."""
+    question = ask(warehouse, spec, [as_of], horizons_days=())
+    partition, wanted = {"as_of": str(as_of)}, _fingerprint(question)
+    with warehouse.writing(TABLE) as writer:
+        if warehouse.fingerprint_of(TABLE, partition) == wanted:
+            return next(info for info in warehouse.partitions(TABLE) if info.partition == partition)
+        rows = f"SELECT * EXCLUDE (as_of) FROM ({feature_query(question)})"
+        return writer.put(partition, rows, order_by=["user_id"], fingerprint=wanted)
+
+
+def export_features(warehouse: Warehouse, spec: FeatureSpec, as_ofs: Sequence[date], *, out: Path) -> int:
+    """Write features without labels into one Parquet file; the number of rows. The file appears whole or not at all."""
+    return _export(warehouse, feature_query(ask(warehouse, spec, as_ofs, horizons_days=())), out=out)
+
+
+def export_training_set(warehouse: Warehouse, spec: FeatureSpec, as_ofs: Sequence[date], *, out: Path) -> int:
+    """Write a training set into one Parquet file; the number of rows. The file appears whole or not at all."""
+    question = ask(warehouse, spec, as_ofs, horizons_days=spec.labels.horizons_days)
+    return _export(warehouse, training_query(question), out=out)
+
+
+def _export(warehouse: Warehouse, query: str, *, out: Path) -> int:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    staged = out.with_name(f".{out.name}.{uuid4().hex}")
+    try:
+        rows = warehouse.engine.copy(query, order_by=KEYS, to=staged, metadata={})
+        staged.replace(out)
+    finally:
+        staged.unlink(missing_ok=True)
+    return rows
+
+
+def _fingerprint(question: Question) -> str:
+    [as_of] = question.as_ofs
+    days = (f"{day} {question.found.stored[day]}" for day in question.found.days(date.min, as_of))
+    users = (info.fingerprint for info in question.warehouse.partitions(USERS))
+    # Labels do not change features, so they are not part of what was asked.
+    asked = question.spec.with_changes(labels={"aggregates": question.spec.labels.aggregates[:1]}).fingerprint
+    return fingerprint("features", asked, *days, *users)

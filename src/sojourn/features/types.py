@@ -1,0 +1,38 @@
+"""What a column becomes as a feature: a whole number, a double, or text."""
+
+from sojourn.core import BadInput
+
+WHOLE = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "BOOLEAN"})
+REAL = frozenset({"FLOAT", "DOUBLE", "HUGEINT", "UHUGEINT", "UBIGINT"})
+TEXT = frozenset({"VARCHAR", "UUID"})
+MOMENTS = frozenset({"DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE"})
+
+
+def is_feature(kind: str) -> bool:
+    """Whether a column of this SQL type can be a feature; lists, structs and bytes cannot."""
+    return kind in WHOLE | REAL | TEXT | MOMENTS or kind.startswith(("DECIMAL", "ENUM"))
+
+
+def feature_name(name: str, kind: str) -> str:
+    """The feature's name: a date becomes an age.
+
+    >>> feature_name("signed_up", "DATE")
+    'signed_up_age_days'
+    """
+    return f"{name}_age_days" if kind in MOMENTS else name
+
+
+def as_feature(expression: str, kind: str, *, zone: str) -> str:
+    """SQL that turns an expression of this type into a feature; a date becomes the days from it to `as_of`."""
+    if kind in WHOLE:
+        return f"CAST({expression} AS BIGINT)"
+    if kind in MOMENTS:
+        local = f"{expression} AT TIME ZONE '{zone}'" if kind.endswith("ZONE") else expression
+        return f"date_diff('day', CAST({local} AS DATE), as_of)"
+    if kind in TEXT or kind.startswith("ENUM"):
+        return f"CAST({expression} AS VARCHAR)"
+    if not is_feature(kind):
+        raise BadInput(
+            f"Column {expression} is {kind}, which no model can read. Leave it out, or make it a number or text."
+        )
+    return f"CAST({expression} AS DOUBLE)"
