@@ -4,7 +4,8 @@ from sojourn.rollups.aggregates import AGGREGATES, aggregate
 from sojourn.rollups.algebra import Aggregate, Sql
 from sojourn.rollups.daily import AdvanceReport, advance
 from sojourn.rollups.definition import Definition, define
-from sojourn.rollups.partials import BackfillReport, Ledger, backfill, ledger, rebuild, refreshed, state_column
+from sojourn.rollups.lifting import state_column
+from sojourn.rollups.partials import BackfillReport, Ledger, backfill, ledger, rebuild, refreshed
 from sojourn.rollups.reading import window_query, window_table
 from sojourn.rollups.spec import AggregateSpec, RollupSpec, rollups_from, user_rollup
 from sojourn.rollups.windows import Reading, Window, ahead, declared, need_history, past, whole_past

@@ -1,20 +1,17 @@
 """Events in, day partials out: one stored state per key and business day, found stale by fingerprint and rebuilt."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import cached_property
 
-from sojourn.core import BadInput, EmptyInput, EngineError, progress
-from sojourn.rollups.definition import Definition, define, value_sql
-from sojourn.rollups.dialect import Dialect, DuckDBSql
+from sojourn.core import BadInput, EmptyInput, progress
+from sojourn.rollups.definition import Definition, define
+from sojourn.rollups.lifting import batches, lifted
 from sojourn.rollups.spec import RollupSpec
 from sojourn.warehouse import Warehouse
 
 ONE_DAY = timedelta(days=1)
-BATCH_ROWS = 200_000
-LIFTED = "_lifted_partials"
 
 
 @dataclass(frozen=True)
@@ -117,22 +114,6 @@ def refreshed(warehouse: Warehouse, spec: RollupSpec) -> Ledger:
     return replace(found, stored={day: found.wanted(day) for day in found.source})
 
 
-def lift_query(definition: Definition, relation: str, *, sql: Dialect) -> str:
-    """SQL for the state of every key and day in a relation: `day`, the keys, then `<aggregate>__<part>`."""
-    keys = ", ".join(("day", *(sql.quote(key) for key in definition.spec.keys)))
-    states = ", ".join(
-        f"{template.format(value=value_sql(definition.spec.aggregates[name]), only='')} AS {state_column(name, part)}"
-        for name, each in definition.aggregates.items()
-        for part, template in each.sql(sql).lift.items()
-    )
-    return f"SELECT {keys}, {states} FROM {_with_every_column(definition, relation, sql=sql)} GROUP BY {keys}"
-
-
-def state_column(aggregate: str, part: str) -> str:
-    """The column of a partial that holds one part of an aggregate's state."""
-    return f"{aggregate}__{part}"
-
-
 def _build(warehouse: Warehouse, found: Ledger, start: date, end: date) -> BackfillReport:
     spec, definition = found.definition.spec, found.definition
     build, drop = found.to_build(start, end), found.to_drop(start, end)
@@ -141,43 +122,13 @@ def _build(warehouse: Warehouse, found: Ledger, start: date, end: date) -> Backf
     with warehouse.writing(spec.table) as writer, progress(f"partials {spec.table}", total=len(build)) as advance:
         for day in drop:
             writer.drop(_cell(day))
-        for days in _batches(build, found.rows):
-            with _lifted(warehouse, definition, days) as lifted:
+        for days in batches(build, found.rows):
+            with lifted(warehouse, definition, days) as query_of:
                 for day in days:
-                    query = f"SELECT * EXCLUDE (day) FROM {lifted} WHERE day = DATE '{day}'"
-                    writer.put(_cell(day), query, order_by=spec.keys, fingerprint=found.wanted(day))
+                    writer.put(_cell(day), query_of(day), order_by=spec.keys, fingerprint=found.wanted(day))
             advance(len(days))
     current = len(found.days(start, end)) - len(build)
     return BackfillReport(spec.table, definition.fingerprint, tuple(build), current, tuple(drop))
-
-
-def _batches(days: list[date], rows: Mapping[date, int]) -> Iterator[list[date]]:
-    # Starting a query costs more than a small day's rows: 365 days of 4,000 rows took 6 s one by one, 2 s in batches.
-    batch: list[date] = []
-    for day in days:
-        if batch and sum(rows[each] for each in batch) + rows[day] > BATCH_ROWS:
-            yield batch
-            batch = []
-        batch.append(day)
-    if batch:
-        yield batch
-
-
-@contextmanager
-def _lifted(warehouse: Warehouse, definition: Definition, days: list[date]) -> Iterator[str]:
-    spec = definition.spec
-    relation = warehouse.relation(spec.source, only=[{"day": str(day)} for day in days])
-    query = lift_query(definition, relation, sql=DuckDBSql())
-    try:
-        if len(days) == 1:
-            yield f"({query})"
-            return
-        warehouse.engine.run(f"CREATE OR REPLACE TEMP TABLE {LIFTED} AS {query}")
-        yield LIFTED
-        warehouse.engine.run(f"DROP TABLE {LIFTED}")
-    except EngineError as fault:
-        told = f"day {days[0]}" if len(days) == 1 else f"days {days[0]} to {days[-1]}"
-        raise BadInput(f"Rollup {spec.name!r} cannot be built for {told}: {fault}") from fault
 
 
 def _refuse_other_definitions(found: Ledger) -> None:
@@ -190,12 +141,6 @@ def _refuse_other_definitions(found: Ledger) -> None:
             f"{found.definition.fingerprint}. Give the new rollup another name, or replace the old partials: "
             f"sojourn rollup backfill --rebuild"
         )
-
-
-def _with_every_column(definition: Definition, relation: str, *, sql: Dialect) -> str:
-    # A day's file may lack a column that came later; it is NULL there, as it is when the whole table is read.
-    columns = ", ".join(f"CAST(NULL AS {kind}) AS {sql.quote(name)}" for name, kind in definition.columns.items())
-    return f"(SELECT {columns} WHERE false UNION ALL BY NAME SELECT * FROM {relation})"
 
 
 def _cell(day: date) -> dict[str, str]:

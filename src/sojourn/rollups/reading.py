@@ -8,7 +8,8 @@ import polars as pl
 from sojourn.rollups.algebra import Sql
 from sojourn.rollups.definition import Definition
 from sojourn.rollups.dialect import DuckDBSql
-from sojourn.rollups.partials import Ledger, ledger, state_column
+from sojourn.rollups.lifting import state_column
+from sojourn.rollups.partials import Ledger, ledger
 from sojourn.rollups.spec import RollupSpec
 from sojourn.rollups.windows import Cover, Reading, Window, covering, declared, need_current, need_history, past
 from sojourn.warehouse import Warehouse

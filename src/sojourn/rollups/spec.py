@@ -123,7 +123,8 @@ class RollupSpec(Spec):
 
 
 def user_rollup(active: str | None = None) -> RollupSpec:
-    """What is worth counting of any user, over 1 to 90 days: events, active days, spend, purchases and refunds.
+    """What is worth counting of any user, over 1 to 90 days: events and the last of them, active days, spend, purchases,
+    refunds.
 
     A purchase is a row with a positive `amount`, a refund one with a negative `amount`. `active` is a SQL condition for
     rows that the user did (None: every row), so that messages sent to users do not count as their activity.
@@ -137,6 +138,7 @@ def user_rollup(active: str | None = None) -> RollupSpec:
         aggregates={
             "events": AggregateSpec(function="count", where=active),
             "active_days": AggregateSpec(function="active_days", where=active),
+            "last_event": AggregateSpec(function="last", expression="event", where=active, windows_days=(90,)),
             "spend": AggregateSpec(function="sum", expression="amount"),
             "purchases": AggregateSpec(function="count", where=paid),
             "purchase_days": AggregateSpec(function="active_days", where=paid),
