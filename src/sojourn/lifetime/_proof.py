@@ -1,0 +1,320 @@
+"""The part of the report that proves: baselines beside the models, calibration, coverage, what moves a prediction."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import polars as pl
+
+from sojourn.evaluate import (
+    METRICS,
+    Callout,
+    Chart,
+    Column,
+    Difference,
+    Folded,
+    Heading,
+    Part,
+    Prose,
+    Scores,
+    SideBySide,
+    Table,
+    calibration_table,
+    coverage_chart,
+    decile_chart,
+    decile_table,
+    gain_chart,
+    interval_chart,
+    number_text,
+    range_text,
+    reliability_chart,
+    scores_part,
+)
+from sojourn.lifetime.compare import Comparison
+from sojourn.lifetime.effects import feature_effects
+from sojourn.lifetime.interval import TRUTH
+from sojourn.lifetime.models import model_label
+from sojourn.lifetime.spec import ChurnSpec, LifetimeSpec
+
+RIVAL = {"value": "repeat", "probability": "recency"}
+JUDGED = {"value": ("mae", "gini"), "probability": ("brier", "auc")}
+SHOWN = {
+    "value": ("mae", "gini", "spearman", "lift_10", "rmse", "bias"),
+    "probability": ("auc", "average_precision", "brier", "log_loss", "ece", "bias"),
+}
+IN_WORDS = {
+    "mae": "a user's prediction is off by",
+    "gini": "ranking (Gini)",
+    "brier": "squared error of the probability (Brier)",
+    "auc": "telling leavers from stayers (AUC)",
+}
+SHOWN_EFFECTS = 15
+
+
+def proof_parts(comparisons: Sequence[Comparison], spec: LifetimeSpec) -> list[Part]:
+    """For every task: the verdict against the baselines, the table of models, and the charts that test the figures.
+
+    The value task with the longest horizon comes first and is shown in full; shorter ones have their charts folded.
+    """
+    values = [one for one in comparisons if not isinstance(one.spec, ChurnSpec)]
+    longest = max((one.spec.horizon_days for one in values), default=0)
+    values.sort(key=lambda one: -one.spec.horizon_days)
+    parts: list[Part] = []
+    for one in values:
+        charts = _value_charts(one, spec)
+        shown = charts if one.spec.horizon_days == longest else [Folded("Charts", parts=tuple(charts))]
+        parts += [*_verdict(one, spec), *shown]
+    for one in (each for each in comparisons if isinstance(each.spec, ChurnSpec)):
+        parts += [*_verdict(one, spec), *_churn_charts(one)]
+    return parts
+
+
+def verdict_sentence(comparison: Comparison, *, rival: str, unit: str = "") -> str:
+    """Whether the chosen model beat another on the last fold, metric by metric, with intervals, in words."""
+    labels = _labels(comparison)
+    if rival == comparison.chosen:
+        return f"The earlier folds picked **{labels[rival]}** itself: nothing that was learned did better there."
+    found = [_judged(comparison, rival, metric, unit) for metric in JUDGED[comparison.scores.kind]]
+    return (
+        f"**{labels[comparison.chosen]}** against **{labels[rival]}**, on users of the last fold: {'; '.join(found)}."
+    )
+
+
+def standing(metric: str, difference: Difference) -> str:
+    """`better`, `worse`, or `not told apart` when the interval of the difference holds zero."""
+    if difference.low is None or difference.high is None or difference.low <= 0 <= difference.high:
+        return "not told apart"
+    lower_is_better = METRICS[metric].better != "high"
+    return "better" if (difference.high < 0) == lower_is_better else "worse"
+
+
+def _judged(comparison: Comparison, rival: str, metric: str, unit: str) -> str:
+    models = comparison.scores.models
+    unit = unit if metric == "mae" else ""
+    digits = None if metric == "mae" else 3
+    one, other = (
+        number_text(models[name][metric].value, digits=digits, unit=unit) for name in (comparison.chosen, rival)
+    )
+    difference = comparison.differences[rival][metric]
+    verdict = standing(metric, difference)
+    digits = None if metric == "mae" else 4
+    ends = range_text(difference, digits=digits)
+    between = f", difference {number_text(difference.value, digits=digits)} (95 % interval {ends})" if ends else ""
+    return f"{IN_WORDS[metric]} {one} against {other}{between}: **{verdict}**"
+
+
+def _verdict(comparison: Comparison, spec: LifetimeSpec) -> list[Part]:
+    kind, rival = comparison.scores.kind, RIVAL[comparison.scores.kind]
+    what = f"spend in {comparison.spec.horizon_days} days" if kind == "value" else "churn"
+    parts: list[Part] = [Heading(f"Can it be believed: {what}", _tested(comparison))]
+    if rival in comparison.scores.models:
+        sentence = verdict_sentence(comparison, rival=rival, unit=spec.unit)
+        parts.append(Callout(sentence, tone=_tone(comparison, rival)))
+    labels = _labels(comparison)
+    parts.append(
+        scores_part(
+            comparison.scores,
+            metrics=SHOWN[kind],
+            labels=labels,
+            title="Every model that was tried",
+            caption="On the last fold, with 95 % bootstrap intervals over users. The chosen model is the one that the "
+            "earlier folds picked, whatever the last fold says.",
+        )
+    )
+    return [
+        *parts,
+        Folded("How the model was chosen, and how it stands to each other", parts=_choice_tables(comparison)),
+    ]
+
+
+def _tested(comparison: Comparison) -> str:
+    fold = comparison.final.fold
+    n_users = comparison.predictions["user_id"].n_unique()
+    return (
+        f"As of {fold.test} the models knew nothing of the {comparison.spec.horizon_days} days that followed. This is "
+        f"how they did on them, for {n_users:,} users."
+    )
+
+
+def _tone(comparison: Comparison, rival: str) -> Literal["note", "good", "warning"]:
+    if rival == comparison.chosen:
+        return "warning"
+    metrics = JUDGED[comparison.scores.kind]
+    found = {standing(metric, comparison.differences[rival][metric]) for metric in metrics}
+    return "good" if found == {"better"} else "warning" if "worse" in found else "note"
+
+
+def _choice_tables(comparison: Comparison) -> tuple[Part, ...]:
+    labels, kind = _labels(comparison), comparison.scores.kind
+    metrics = (*JUDGED[kind], "bias")
+    chosen = labels[comparison.chosen]
+    least = min(comparison.choice.loss.values()) or 1.0
+    rows = [
+        {
+            "model": labels[name],
+            "loss": loss / least,
+            **{
+                f"{metric} {result.fold.test}": result.scores.models[name][metric]
+                for result in comparison.choice.folds
+                for metric in metrics
+            },
+        }
+        for name, loss in comparison.choice.loss.items()
+    ]
+    columns = [
+        Column("model", "Model", style="text"),
+        Column("loss", "Loss against the best", style="times", digits=3, better="low"),
+        *(
+            _metric_column(metric, f"{metric} {result.fold.test}", f"{METRICS[metric].label}, {result.fold.test}")
+            for result in comparison.choice.folds
+            for metric in metrics
+        ),
+    ]
+    caption = (
+        "The loss is the geometric mean, over the earlier folds, of the error, of what the ranking lacks (1 minus its "
+        "figure), and of how far the total is off for sure (1 plus the distance of the bias's interval from zero)."
+    )
+    return (
+        Table(rows, columns=columns, title="Earlier folds", caption=caption, mark=chosen),
+        _differences(comparison.differences, labels, metrics, chosen),
+    )
+
+
+def _differences(
+    differences: Mapping[str, Mapping[str, Difference]], labels: Mapping[str, str], metrics: Sequence[str], chosen: str
+) -> Part:
+    rows = [
+        {"model": labels[name], **{metric: found[metric] for metric in metrics}} for name, found in differences.items()
+    ]
+    columns = [
+        Column("model", "Model", style="text"),
+        *(_metric_column(name, name, METRICS[name].label) for name in metrics),
+    ]
+    if not rows:
+        return Prose("There is no other model to compare with.")
+    caption = "The chosen model minus the model of the row, on the same resampled users of the last fold."
+    return Table(rows, columns=columns, title=f"{chosen}, against each other model", caption=caption)
+
+
+def _metric_column(metric: str, name: str, label: str) -> Column:
+    if metric == "bias":
+        return Column(name, label, style="change", digits=1)
+    return Column(name, label, digits=None if metric == "mae" else 4)
+
+
+def _value_charts(comparison: Comparison, spec: LifetimeSpec) -> list[Part]:
+    labels, table = _labels(comparison), comparison.predictions
+    truth, chosen = table[TRUTH].to_numpy(), table[comparison.chosen].to_numpy()
+    ranked = dict.fromkeys(
+        (comparison.chosen, *(name for name in ("pace", "repeat") if name in comparison.scores.models))
+    )
+    parts: list[Part] = [
+        Chart(
+            interval_chart(_without_constants(comparison.scores), metric="mae", labels=labels),
+            "How far off a user's prediction is, on average",
+            how_to_read="Further left is better. Overlapping bars do not mean that models are equal: the table of "
+            "differences compares them on the same users. Constant predictions are so far off that they are left out.",
+        ),
+        Chart(
+            decile_chart(decile_table(truth, chosen), unit=spec.unit),
+            "Predicted and actual spend, from the highest tenth of users to the lowest",
+            how_to_read="Users are sorted by prediction and cut into ten equal groups. Bars of equal height: the "
+            "level is right. Falling bars: the order is right.",
+        ),
+        Chart(
+            gain_chart(truth, {labels[name]: table[name].to_numpy() for name in ranked}),
+            "How much of the spend the top users hold",
+            how_to_read="Take the users with the highest predictions first: a curve nearer to the perfect order finds "
+            "the big spenders sooner.",
+        ),
+    ]
+    return [*parts, *_coverage_parts(comparison), *_effect_parts(comparison)]
+
+
+def _without_constants(scores: Scores) -> Scores:
+    """The scores of the models that tell users apart; all of them when none does."""
+    told = {name: figures for name, figures in scores.models.items() if name not in ("always_mean", "zero")}
+    return scores.with_changes(models=told) if scores.chosen in told else scores
+
+
+def _coverage_parts(comparison: Comparison) -> list[Part]:
+    if comparison.coverage is None:
+        return []
+    overall = comparison.coverage.row(0, named=True)
+    held, promised = (
+        number_text(value, style="percent", digits=1) for value in (overall["coverage"], comparison.level)
+    )
+    ends = range_text(
+        Difference(value=None, low=overall["low"], high=overall["high"], prob_better=None), style="percent", digits=1
+    )
+    return [
+        Chart(
+            coverage_chart(comparison.coverage, level=comparison.level),
+            f"The intervals held for {held} of users; {promised} was promised",
+            caption=f"95 % interval of the share: {ends}.",
+            how_to_read="One dot per tenth of users, the highest predictions at 1. A dot on the line: intervals there "
+            "are as wide as they should be.",
+        )
+    ]
+
+
+def _churn_charts(comparison: Comparison) -> list[Part]:
+    labels, table = _labels(comparison), comparison.predictions
+    shown = [name for name in (comparison.chosen, "recency") if name in comparison.scores.models]
+    tables = {labels[name]: calibration_table(table[TRUTH], table[name]) for name in dict.fromkeys(shown)}
+    days = comparison.spec.horizon_days
+    return [
+        SideBySide(
+            (
+                Chart(
+                    reliability_chart(tables),
+                    "Of users told a probability, how many left",
+                    how_to_read="On the diagonal a probability means what it says: of a hundred users with 30 %, "
+                    f"thirty did not buy in {days} days.",
+                ),
+                Chart(
+                    interval_chart(comparison.scores, metric="auc", labels=labels),
+                    "How well leavers are told from stayers",
+                    how_to_read="The chance that a user who left had the higher probability than one who stayed. 0.5 "
+                    "is guessing.",
+                ),
+            )
+        ),
+        *_effect_parts(comparison),
+    ]
+
+
+def _effect_parts(comparison: Comparison) -> list[Part]:
+    effects = feature_effects(comparison.model, table=comparison.features)
+    if effects.is_empty():
+        return [Prose("The chosen model reads one rule, so there are no feature effects to show.")]
+    themes = (
+        effects.group_by("theme").agg(pl.col("share").sum()).filter(pl.col("share") > 0).sort("share", descending=True)
+    )
+    of_pace = not isinstance(comparison.spec, ChurnSpec)
+    lead = (
+        "The trees start from the user's own pace (past spend a day, over several windows) and move it up or down. "
+        if of_pace
+        else ""
+    )
+    columns = [
+        Column("words", "Feature", style="text"),
+        Column("share", "Share of all effects", style="percent", digits=1),
+        Column("direction", "With more of it the prediction is", style="text"),
+    ]
+    return [
+        Table(
+            themes,
+            columns=[
+                Column("theme", "What moves the prediction", style="text"),
+                Column("share", "Share", style="percent", digits=0),
+            ],
+            title="What moves a prediction",
+            caption=f"{lead}Shares of the mean absolute SHAP value over users of the last fold. They say what the "
+            "model uses, not what would change if a user were made to behave otherwise.",
+        ),
+        Folded("Single features", parts=(Table(effects.head(SHOWN_EFFECTS), columns=columns),)),
+    ]
+
+
+def _labels(comparison: Comparison) -> dict[str, str]:
+    return {name: model_label(name, spec=comparison.spec) for name in comparison.spec.models}

@@ -1,0 +1,32 @@
+"""A model on disk: `model.json` with the spec and what was learned, LightGBM's text beside it. Never a pickle."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sojourn.core import Estimator, UnreadableSource
+from sojourn.evaluate.scores import write_whole
+
+FILE = "model.json"
+
+
+def save_model(path: Path, *, model: Estimator, learned: dict[str, Any]) -> None:
+    """Write `model.json` into the folder `path`, whole or not at all."""
+    whole = {"model": type(model).__name__, "spec": model.spec.model_dump(mode="json"), "learned": learned}
+    write_whole(path / FILE, json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
+
+
+def load_model(path: Path, *, model: type[Estimator]) -> dict[str, Any]:
+    """The `spec` and `learned` values that `save_model` wrote for this kind of model. Raises `UnreadableSource`."""
+    try:
+        whole: dict[str, Any] = json.loads((path / FILE).read_text(encoding="utf-8"))
+        found = whole["model"]
+    except (OSError, ValueError, KeyError, TypeError) as fault:
+        raise UnreadableSource(
+            f"lifetime.{model.__name__}.load: {path} holds no saved model ({fault}). Save one first: model.save(path)"
+        ) from fault
+    if found != model.__name__:
+        raise UnreadableSource(
+            f"lifetime.{model.__name__}.load: {path} holds a {found}. Load it with lifetime.{found}.load(path)"
+        )
+    return whole

@@ -1,0 +1,227 @@
+"""All models of a task on the same folds: chosen on the earlier ones, tested once on the last."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from math import exp, log
+
+import polars as pl
+
+from sojourn.core import BadInput, Estimator
+from sojourn.evaluate import (
+    BootstrapSpec,
+    Difference,
+    Fold,
+    Interval,
+    Scores,
+    Split,
+    SplitSpec,
+    Task,
+    coverage_table,
+    paired_bootstrap,
+    score_models,
+    split_fingerprint,
+    time_split,
+)
+from sojourn.lifetime._design import KEYS, labelled
+from sojourn.lifetime._learning import need_users
+from sojourn.lifetime.interval import TRUTH, fit_interval, with_interval
+from sojourn.lifetime.models import make_model
+from sojourn.lifetime.spec import ChurnSpec, ValueSpec
+
+# What a model leaves undone, by kind of task: an error, and how far the ranking is from perfect.
+LEFT_UNDONE = {"value": ("mae", "gini"), "probability": ("brier", "auc")}
+SMALLEST = 1e-9
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """One fold: the dates trained on, every model's scores, and the predictions beside the truth (`user_id, as_of`)."""
+
+    fold: Fold
+    scores: Scores
+    predictions: pl.DataFrame
+    models: Mapping[str, Estimator] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which model the earlier folds picked. `loss` by model: lower is better, see `choose`."""
+
+    spec: ValueSpec | ChurnSpec
+    split: Split
+    fingerprint: str
+    chosen: str
+    loss: Mapping[str, float]
+    folds: tuple[FoldResult, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A choice, and how every model did on the last fold, which no choice has seen.
+
+    `differences[name]` are chosen minus that model on the same resampled users; `predictions` has `user_id, as_of,
+    truth`, one column per model, and for values the chosen model's interval (`<task>_low, <task>_high`), whose measured
+    coverage is in `coverage`. `features` are the last fold's, which the predictions were made from.
+    """
+
+    choice: Choice
+    final: FoldResult
+    differences: Mapping[str, Mapping[str, Difference]]
+    predictions: pl.DataFrame
+    features: pl.DataFrame = field(repr=False)
+    level: float = 0.8
+    coverage: pl.DataFrame | None = None
+
+    @property
+    def spec(self) -> ValueSpec | ChurnSpec:
+        """The task."""
+        return self.choice.spec
+
+    @property
+    def chosen(self) -> str:
+        """The model that the earlier folds picked."""
+        return self.choice.chosen
+
+    @property
+    def scores(self) -> Scores:
+        """Every model on the last fold, with intervals."""
+        return self.final.scores
+
+    @property
+    def model(self) -> Estimator:
+        """The chosen model as it was tested: fitted on what was known at the last fold's date."""
+        return self.final.models[self.chosen]
+
+    def table(self) -> pl.DataFrame:
+        """All figures of all folds: `task, fold (its as-of date), model, metric, value, low, high`."""
+        parts = [
+            result.scores.table().select(
+                pl.lit(self.spec.name).alias("task"), pl.lit(result.fold.test).alias("fold"), pl.all()
+            )
+            for result in (*self.choice.folds, self.final)
+        ]
+        return pl.concat(parts)
+
+
+def compare(
+    table: pl.DataFrame, *, spec: ValueSpec | ChurnSpec, level: float = 0.8, bootstrap: BootstrapSpec | None = None
+) -> Comparison:
+    """Fit every model of the task on each fold, choose on the earlier folds, test once on the last.
+
+    Reads `user_id, as_of`, features, and the task's label (null where its window had not ended). `level` is that of
+    the intervals of single users.
+
+    Raises `BadInput` when history is too short for two folds, `MissingColumn`, `EmptyInput`.
+    """
+    choice = choose(table, spec=spec, bootstrap=bootstrap)
+    known = labelled(table, spec=spec, where="lifetime.compare")
+    result = run_fold(known, fold=choice.split.final, choice=choice, bootstrap=bootstrap)
+    names: tuple[str, ...] = spec.models
+    differences = {
+        name: paired_bootstrap(
+            result.predictions, task=task_of(spec), first=choice.chosen, second=name, bootstrap=bootstrap
+        )
+        for name in names
+        if name != choice.chosen
+    }
+    predictions, coverage = _with_interval(result, known=known, choice=choice, level=level)
+    features = known.filter(pl.col("as_of") == result.fold.test).drop(pl.selectors.starts_with("label_"))
+    return Comparison(choice, result, differences, predictions, features, level, coverage)
+
+
+def choose(table: pl.DataFrame, *, spec: ValueSpec | ChurnSpec, bootstrap: BootstrapSpec | None = None) -> Choice:
+    """The model that did best on the folds before the last one, which is not looked at.
+
+    A model's loss is the geometric mean, over these folds, of three parts: its error (MAE; Brier for a probability),
+    what its ranking lacks (1 - Gini; 1 - AUC), and how far its total is off for sure (1 + the distance from 0 of the
+    bias's bootstrap interval: what chance may explain does not count). Ten per cent more of any part counts the same,
+    whatever the currency. The first of equals wins.
+    """
+    known = labelled(table, spec=spec, where="lifetime.compare")
+    need_users(known, where="lifetime.compare")
+    split = split_of(known["as_of"].unique(), spec=spec)
+    choice = Choice(spec, split, split_fingerprint(known, split=split), "", {}, ())
+    folds = tuple(run_fold(known, fold=fold, choice=choice, bootstrap=bootstrap) for fold in split.selection)
+    names: tuple[str, ...] = spec.models
+    loss = {name: _loss(name, folds) for name in names}
+    return Choice(spec, split, choice.fingerprint, min(loss, key=loss.__getitem__), loss, folds)
+
+
+def split_of(as_ofs: Iterable[date], *, spec: ValueSpec | ChurnSpec) -> Split:
+    """The folds: as many as history allows, up to `spec.folds`, at least two. Raises `BadInput`."""
+    days = sorted(set(as_ofs))
+    for folds in range(spec.folds, 1, -1):
+        try:
+            return time_split(days, spec=SplitSpec(horizon_days=spec.horizon_days, folds=folds, early_stop=0))
+        except BadInput as fault:
+            last = fault
+    raise BadInput(
+        f"lifetime.compare: {spec.name} needs as-of dates that span {2 * spec.horizon_days} days, to choose on one "
+        f"window of {spec.horizon_days} days and test on a later one; there are {len(days)}, from {days[0]} to "
+        f"{days[-1]}. Bring a longer log, use a shorter horizon, or name the model yourself: models = {{{spec.name} = "
+        f"'{spec.models[0]}'}}"
+    ) from last
+
+
+def run_fold(known: pl.DataFrame, *, fold: Fold, choice: Choice, bootstrap: BootstrapSpec | None = None) -> FoldResult:
+    """Fit every model on the latest dates known at the fold's test date, and score them on it."""
+    spec = choice.spec
+    train, test = (known.filter(part) for part in _rows_of(fold, spec))
+    names: tuple[str, ...] = spec.models
+    models = {name: make_model(name, spec=spec).fit(train) for name in names}
+    columns = [model.predict(test)[spec.name].alias(name) for name, model in models.items()]
+    predictions = test.select(*KEYS, truth_of(spec)).with_columns(columns)
+    scores = score_models(
+        predictions, task=task_of(spec), split=choice.fingerprint, chosen=choice.chosen or None, bootstrap=bootstrap
+    )
+    return FoldResult(fold, scores, predictions, models)
+
+
+def truth_of(spec: ValueSpec | ChurnSpec) -> pl.Expr:
+    """What happened, as a number: spend, or 1 where the user did nothing."""
+    label = pl.col(spec.label) == 0 if isinstance(spec, ChurnSpec) else pl.col(spec.label)
+    return label.cast(pl.Float64).alias(TRUTH)
+
+
+def _with_interval(
+    result: FoldResult, *, known: pl.DataFrame, choice: Choice, level: float
+) -> tuple[pl.DataFrame, pl.DataFrame | None]:
+    """The predictions with the chosen model's interval, and how often it held; probabilities have none."""
+    spec = choice.spec
+    if isinstance(spec, ChurnSpec):
+        return result.predictions, None
+    train, test = (known.filter(part) for part in _rows_of(result.fold, spec))
+    interval = fit_interval(result.models[choice.chosen], table=train, level=level)
+    named = result.predictions.with_columns(pl.col(choice.chosen).alias(spec.name))
+    both = with_interval(interval, features=test, predicted=named)
+    return both.drop(spec.name), coverage_table(both, spec=interval.conformal_.spec)
+
+
+def _rows_of(fold: Fold, spec: ValueSpec | ChurnSpec) -> tuple[pl.Expr, pl.Expr]:
+    """Which rows a fold trains on (the latest dates), and which it tests on."""
+    return pl.col("as_of").is_in(fold.train[-spec.train_as_ofs :]), pl.col("as_of") == fold.test
+
+
+def task_of(spec: ValueSpec | ChurnSpec) -> Task:
+    """The task as `evaluate` sees it."""
+    kind = "probability" if isinstance(spec, ChurnSpec) else "value"
+    return Task(name=spec.name, kind=kind, truth=TRUTH, models=spec.models)
+
+
+def _loss(name: str, folds: Iterable[FoldResult]) -> float:
+    logs = []
+    for result in folds:
+        error, order = LEFT_UNDONE[result.scores.kind]
+        figures = result.scores.models[name]
+        lacking = 1 - (figures[order].value or 0.0)
+        off = 1 + _distance_from_zero(figures["bias"])
+        logs += [log(max(part, SMALLEST)) for part in (figures[error].value or 0.0, lacking, off)]
+    return exp(sum(logs) / len(logs))
+
+
+def _distance_from_zero(interval: Interval) -> float:
+    """How far the nearest point of the interval lies from zero; of the value alone where there is no interval."""
+    if interval.low is None or interval.high is None:
+        return abs(interval.value or 0.0)
+    return max(interval.low, -interval.high, 0.0)

@@ -1,0 +1,142 @@
+"""What moves a prediction: the mean size of each feature's contribution, in plain words."""
+
+import re
+
+import numpy as np
+import polars as pl
+
+from sojourn.core import BadInput, Estimator
+from sojourn.lifetime._boost import Ensemble, Floats
+from sojourn.lifetime._design import Design
+
+MOST_ROWS = 2_000
+EFFECT_SCHEMA = {
+    "feature": pl.String,
+    "words": pl.String,
+    "theme": pl.String,
+    "share": pl.Float64,
+    "direction": pl.String,
+}
+NOUNS = {
+    "events": "events",
+    "active_days": "active days",
+    "spend": "spend",
+    "purchases": "purchases",
+    "purchase_days": "days with a purchase",
+    "refunds": "refunds",
+}
+FIXED = {
+    "tenure_days": "days since first seen",
+    "recency_days": "days since last active",
+    "purchase_recency_days": "days since the last purchase",
+    "purchase_tenure_days": "days since the first purchase",
+    "overdue": "time since last active, against the usual gap",
+    "purchase_overdue": "time since the last purchase, against the usual gap",
+}
+PORTRAIT = "Who they are"
+THEMES = (
+    (re.compile(r".+_of_\d+d"), "Trend: lately against before"),
+    (re.compile(r".*(recency_days|gap_\w+_days|overdue|day_share)"), "Rhythm: gaps, recency, weekdays"),
+    (re.compile(r"(mean|largest|last)_purchase_\d+d|\w+_day_(mean|std|largest|last)"), "Size of a purchase"),
+    (re.compile(r"(events|active_days|purchases|purchase_days|refunds)_.+"), "How often they come and buy"),
+    (re.compile(r".*tenure_days"), "How long they have been here"),
+    (re.compile(r"\w+_(\d+d|all|per_day)"), "How much they spent"),
+)
+PHRASES = (
+    (re.compile(r"(\w+)_(\d+)d_of_(\d+)d"), "share of the last {2} days' {0} that fell in the last {1}"),
+    (re.compile(r"(\w+)_decayed_(\d+)d"), "{0} a day, weight halving every {1} days"),
+    (re.compile(r"(mean|largest|last)_purchase_(\d+)d"), "{0} purchase of the last {1} days"),
+    (re.compile(r"(\w+)_day_(mean|std|largest|last)"), "{0} on a day with any: {1}"),
+    (re.compile(r"purchase_gap_(mean|std|longest|last)_days"), "days between purchases: {0}"),
+    (re.compile(r"gap_(mean|std|longest|last)_days"), "days between active days: {0}"),
+    (re.compile(r"(\w+day)_share"), "share of active days that are {0}s"),
+    (re.compile(r"(\w+)_(?:all|per_day)"), "{0} a day since first seen"),
+    (re.compile(r"(\w+?)_(\d+)d"), "{0} a day, last {1} days"),
+)
+
+
+def feature_effects(model: Estimator, *, table: pl.DataFrame) -> pl.DataFrame:
+    """Which features move the predictions for these users most: `feature, words, theme, share, direction`, largest
+    first.
+
+    `share` is the mean absolute contribution (SHAP values of the trees, averaged over users and boosters) as a share of
+    all features' together; `direction` says whether more of the feature goes with a higher prediction. At most 2,000
+    users, evenly spread over the table, are read. A model of two stages has both stages weighted equally.
+
+    Empty for models without trees.
+    """
+    stages = [part for part in vars(model).values() if isinstance(part, Ensemble)]
+    design = vars(model).get("design_")
+    if not stages or design is None:
+        return pl.DataFrame(schema=EFFECT_SCHEMA)
+    if table.is_empty():
+        raise BadInput("lifetime.feature_effects got a table without rows. Pass the users that the model is for.")
+    return _effects(stages, design, table)
+
+
+def feature_words(name: str) -> str:
+    """A feature in plain words.
+
+    >>> feature_words("spend_90d"), feature_words("purchase_recency_days")
+    ('spend a day, last 90 days', 'days since the last purchase')
+    >>> feature_words("spend_30d_of_90d"), feature_words("household_size")
+    ("share of the last 90 days' spend that fell in the last 30", 'household size')
+    """
+    if name in FIXED:
+        return FIXED[name]
+    for pattern, phrase in PHRASES:
+        if match := pattern.fullmatch(name):
+            return phrase.format(*(_noun(part) for part in match.groups()))
+    return name.replace("_", " ")
+
+
+def _theme(name: str) -> str:
+    return next((theme for pattern, theme in THEMES if pattern.fullmatch(name)), PORTRAIT)
+
+
+def _effects(stages: list[Ensemble], design: Design, table: pl.DataFrame) -> pl.DataFrame:
+    rows = table.gather_every(max(1, -(-table.height // MOST_ROWS)))
+    matrix = design.matrix(rows.drop(pl.selectors.starts_with("label_")), where="lifetime.feature_effects")
+    added = [_scaled(stage.effects(matrix)) for stage in stages]
+    share = np.mean([np.abs(part).sum(axis=0) for part in added], axis=0)
+    direction = np.mean([_slopes(matrix, part) for part in added], axis=0)
+    return pl.DataFrame(
+        {
+            "feature": design.names,
+            "words": [feature_words(name) for name in design.names],
+            "theme": [_theme(name) for name in design.names],
+            "share": share,
+            "direction": [
+                _direction(slope, name in design.words) for slope, name in zip(direction, design.names, strict=True)
+            ],
+        },
+        schema=EFFECT_SCHEMA,
+    ).sort("share", "feature", descending=[True, False])
+
+
+def _scaled(added: Floats) -> Floats:
+    """Contributions as shares of all contributions together."""
+    total = np.abs(added).sum()
+    return np.asarray(added / total) if total > 0 else added
+
+
+def _slopes(matrix: Floats, added: Floats) -> Floats:
+    """Correlation of each feature with what it adds; 0 where either does not vary."""
+    known = np.isfinite(matrix)
+    n = np.maximum(known.sum(axis=0), 1)
+    x = np.where(known, matrix, 0.0)
+    x = np.where(known, x - x.sum(axis=0) / n, 0.0)
+    y = np.where(known, added, 0.0)
+    y = np.where(known, y - y.sum(axis=0) / n, 0.0)
+    scale = np.sqrt((x**2).sum(axis=0) * (y**2).sum(axis=0))
+    return np.asarray(np.divide((x * y).sum(axis=0), scale, out=np.zeros_like(scale), where=scale > 0))
+
+
+def _direction(slope: float, is_word: bool) -> str:
+    if is_word or abs(slope) < 0.2:
+        return "depends"
+    return "more, higher" if slope > 0 else "more, lower"
+
+
+def _noun(part: str) -> str:
+    return NOUNS.get(part, part.replace("_", " ")).replace("std", "spread")

@@ -1,0 +1,68 @@
+"""The models by name: made for a task, and read back from a folder without knowing which one lies there."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from sojourn.core import Estimator, UnreadableSource
+from sojourn.lifetime._store import FILE
+from sojourn.lifetime.baselines import Baseline, BaselineSpec
+from sojourn.lifetime.churn import ChurnBaseline, ChurnBaselineSpec, ChurnTrees
+from sojourn.lifetime.single_stage import SingleStage, SingleStageSpec
+from sojourn.lifetime.spec import ChurnSpec, ValueSpec
+from sojourn.lifetime.two_stage import TwoStage
+
+CLASSES: tuple[type[Estimator], ...] = (SingleStage, TwoStage, Baseline, ChurnTrees, ChurnBaseline)
+
+
+def make_model(name: str, *, spec: ValueSpec | ChurnSpec) -> Estimator:
+    """The unfitted model of this name for this task.
+
+    >>> type(make_model("two_stage", spec=ValueSpec(horizon_days=30))).__name__
+    'TwoStage'
+    """
+    shared = spec.model_dump()
+    if isinstance(spec, ChurnSpec):
+        return ChurnTrees(spec) if name == "churn_trees" else ChurnBaseline(ChurnBaselineSpec(**shared, rule=name))
+    if name == "two_stage":
+        return TwoStage(spec)
+    if name in ("median", "median_scaled", "mean", "tweedie"):
+        return SingleStage(SingleStageSpec(**shared, objective=name))
+    return Baseline(BaselineSpec(**shared, rule=name))
+
+
+def baselines_of(spec: ValueSpec | ChurnSpec) -> tuple[str, ...]:
+    """The dumb models of a task: those without trees."""
+    return ("recency", "base_rate") if isinstance(spec, ChurnSpec) else ("pace", "repeat", "always_mean", "zero")
+
+
+def load_model_of(path: Path) -> Estimator:
+    """The fitted model in this folder, of whichever kind. Raises `UnreadableSource`."""
+    try:
+        kind = json.loads((path / FILE).read_text(encoding="utf-8"))["model"]
+        known: Mapping[str, type[Estimator]] = {each.__name__: each for each in CLASSES}
+        return known[kind].load(path)
+    except (OSError, ValueError, KeyError, TypeError) as fault:
+        raise UnreadableSource(
+            f"lifetime: {path} holds no model of this room ({fault}). Fit one: sojourn ltv fit --out {path.parent}"
+        ) from fault
+
+
+def model_label(name: str, *, spec: ValueSpec | ChurnSpec) -> str:
+    """The model in words, for tables and charts."""
+    days = spec.horizon_days
+    labels = {
+        "median": "Trees, median",
+        "median_scaled": "Trees, median scaled to the total",
+        "mean": "Trees, mean",
+        "tweedie": "Trees, Tweedie",
+        "two_stage": "Trees, two stages",
+        "pace": "Average of past rates",
+        "repeat": f"Last {days} days again",
+        "always_mean": "Same mean for all",
+        "zero": "Always zero",
+        "churn_trees": "Trees, calibrated",
+        "recency": "Recency alone",
+        "base_rate": "Base rate for all",
+    }
+    return labels[name]

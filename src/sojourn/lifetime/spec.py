@@ -1,0 +1,156 @@
+"""What is predicted, from how much history, and how the trees may grow: plain settings."""
+
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field, model_validator
+
+from sojourn.core import Spec
+
+Days = Annotated[int, Field(ge=1, le=3650)]
+ValueModel = Literal["two_stage", "median_scaled", "median", "mean", "tweedie", "pace", "repeat", "always_mean", "zero"]
+ChurnModel = Literal["churn_trees", "recency", "base_rate"]
+
+ADDITIVE = ("events", "active_days", "spend", "purchases", "purchase_days", "refunds")
+
+
+class BoostSpec(Spec):
+    """How LightGBM learns: many small trees, on several groups of users, each stopped on the users it has not seen.
+
+    `groups` models are trained; each leaves out one group of users and stops when `patience` trees bring nothing on
+    that group. Their mean predicts; what each says of its own left-out group is the held-out prediction.
+    """
+
+    rounds: int = Field(default=400, ge=1, le=20_000)
+    patience: int = Field(default=20, ge=1)
+    learning_rate: float = Field(default=0.1, gt=0, le=1)
+    leaves: int = Field(default=8, ge=2, le=1024)
+    min_leaf_rows: int = Field(default=50, ge=1)
+    feature_share: float = Field(default=0.4, gt=0, le=1)
+    row_share: float = Field(default=0.7, gt=0, le=1)
+    groups: int = Field(default=4, ge=2, le=20)
+    seed: int = Field(default=0, ge=0)
+
+
+class TaskSpec(Spec):
+    """What every task shares: how far ahead, which past dates teach, and what the features mean.
+
+    `additive` names the aggregates whose windows are sums over days, so that `<name>_<N>d` divided by the days
+    a user was there is a rate; others (means, largest values) are read as they are.
+    """
+
+    horizon_days: Days = 90
+    train_as_ofs: int = Field(default=6, ge=1)
+    folds: int = Field(default=3, ge=2)
+    additive: tuple[str, ...] = ADDITIVE
+    boost: BoostSpec = BoostSpec()
+
+
+class ValueSpec(TaskSpec):
+    """What a user spends in the next `horizon_days`: the label `label_<value>_<horizon_days>d`.
+
+    `little_share`: a user contributes little or nothing who spends at most this share of the median spender's spend.
+
+    >>> ValueSpec(horizon_days=30).name
+    'ltv_30'
+    """
+
+    value: str = "spend"
+    little_share: float = Field(default=0.1, ge=0, lt=1)
+    models: tuple[ValueModel, ...] = Field(default=get_args(ValueModel), min_length=1)
+
+    @property
+    def name(self) -> str:
+        """The task's name, and the column of its predictions."""
+        return f"ltv_{self.horizon_days}"
+
+    @property
+    def label(self) -> str:
+        """The column of what was spent."""
+        return f"label_{self.value}_{self.horizon_days}d"
+
+
+class ChurnSpec(TaskSpec):
+    """The probability that a user does nothing of `activity` in the next `horizon_days`: `label_<activity>_<N>d` = 0.
+
+    >>> ChurnSpec().name, ChurnSpec().label
+    ('churn_30', 'label_purchases_30d')
+    """
+
+    horizon_days: Days = 30
+    activity: str = "purchases"
+    models: tuple[ChurnModel, ...] = Field(default=get_args(ChurnModel), min_length=1)
+
+    @property
+    def name(self) -> str:
+        """The task's name, and the column of its probabilities."""
+        return f"churn_{self.horizon_days}"
+
+    @property
+    def label(self) -> str:
+        """The column of how often the user was active."""
+        return f"label_{self.activity}_{self.horizon_days}d"
+
+
+class LifetimeSpec(Spec):
+    """All that `sojourn ltv` needs to know; the section `[lifetime]` of `sojourn.toml`.
+
+    - As-of dates lie `step_days` apart, counted back from the end of the data, and none has fewer than `history_days`
+      of log before it.
+    - `models` names the model of a task, such as `{"ltv_90": "two_stage"}`; a task not named gets the one that earlier
+      folds pick.
+    - `level` is the share of users whose spend lies inside their interval; `replicates` how often users are resampled
+      for the intervals of figures; `unit` goes before amounts in reports ("$").
+
+    >>> [task.name for task in LifetimeSpec().tasks()]
+    ['ltv_30', 'ltv_90', 'churn_30']
+    """
+
+    horizons_days: tuple[Days, ...] = Field(default=(30, 90), min_length=1)
+    churn_days: Days = 30
+    value: str = "spend"
+    activity: str = "purchases"
+    step_days: int = Field(default=10, ge=1)
+    history_days: int = Field(default=30, ge=1)
+    train_as_ofs: int = Field(default=6, ge=1)
+    folds: int = Field(default=3, ge=2)
+    level: float = Field(default=0.8, gt=0, lt=1)
+    replicates: int = Field(default=500, ge=10)
+    unit: str = ""
+    models: dict[str, str] = Field(default_factory=dict)
+    additive: tuple[str, ...] = ADDITIVE
+    little_share: float = Field(default=0.1, ge=0, lt=1)
+    boost: BoostSpec = BoostSpec()
+
+    @model_validator(mode="after")
+    def _each_horizon_once(self) -> "LifetimeSpec":
+        if len(set(self.horizons_days)) < len(self.horizons_days):
+            raise ValueError(f"a horizon is named twice in {list(self.horizons_days)}")
+        return self
+
+    @model_validator(mode="after")
+    def _named_models_exist(self) -> "LifetimeSpec":
+        known = {task.name: task.models for task in self.tasks()}
+        for task, model in self.models.items():
+            if task not in known:
+                raise ValueError(f"models names the task {task!r}; the tasks are {list(known)}")
+            if model not in known[task]:
+                raise ValueError(f"models names {model!r} for {task}; it may be one of {list(known[task])}")
+        return self
+
+    def value_tasks(self) -> tuple[ValueSpec, ...]:
+        """One task per horizon, shortest first."""
+        return tuple(
+            ValueSpec(horizon_days=days, value=self.value, little_share=self.little_share, **self._shared())
+            for days in sorted(self.horizons_days)
+        )
+
+    def churn_task(self) -> ChurnSpec:
+        """The churn task."""
+        return ChurnSpec(horizon_days=self.churn_days, activity=self.activity, **self._shared())
+
+    def tasks(self) -> tuple[ValueSpec | ChurnSpec, ...]:
+        """All tasks, value first."""
+        return (*self.value_tasks(), self.churn_task())
+
+    def _shared(self) -> dict[str, object]:
+        return {name: getattr(self, name) for name in ("train_as_ofs", "folds", "additive", "boost")}

@@ -1,0 +1,106 @@
+"""From a warehouse to the tables that `Lifetime` reads: past dates with labels to learn from, one date to score."""
+
+from collections.abc import Iterable
+from datetime import date, timedelta
+
+import polars as pl
+
+from sojourn.core import BadInput, MissingTable
+from sojourn.evaluate import as_of_grid
+from sojourn.features import FeatureSpec, LabelSpec, feature_table, training_set
+from sojourn.lifetime.compare import split_of
+from sojourn.lifetime.spec import ChurnSpec, LifetimeSpec, ValueSpec
+from sojourn.warehouse import Warehouse
+
+
+def training_table(
+    warehouse: Warehouse, *, spec: LifetimeSpec, features: FeatureSpec | None = None, end: date | None = None
+) -> pl.DataFrame:
+    """Features and labels at the past dates that `compare` and `Lifetime.fit` need.
+
+    `end` is the first day that is not known (default: the day after the last one in the log); no label window reaches
+    beyond it. A label whose window had not ended is null. `features` defaults to `FeatureSpec()`.
+
+    Raises `BadInput` when the log is shorter than `spec.history_days` plus the longest horizon, `MissingTable`.
+    """
+    features = features or FeatureSpec()
+    days = log_days(warehouse)
+    end = end or days[1]
+    wanted: dict[tuple[int, ...], list[date]] = {}
+    for as_of in _needed(spec, days[0], end):
+        complete = tuple(n for n in _horizons(spec) if as_of + timedelta(days=n) <= end)
+        wanted.setdefault(complete, []).append(as_of)
+    parts = [
+        training_set(warehouse, _with_labels(features, spec, horizons), as_ofs) for horizons, as_ofs in wanted.items()
+    ]
+    labels = [task.label for task in spec.tasks()]
+    table = pl.concat(parts, how="diagonal_relaxed").sort("as_of", "user_id")
+    others = [name for name in table.columns if name.startswith("label_") and name not in labels]
+    return table.drop(others)
+
+
+def scoring_table(
+    warehouse: Warehouse, *, features: FeatureSpec | None = None, as_of: date | None = None
+) -> pl.DataFrame:
+    """Features of every user as seen from one day (default: the day after the last one in the log)."""
+    return feature_table(warehouse, features or FeatureSpec(), as_of or log_days(warehouse)[1])
+
+
+def log_days(warehouse: Warehouse) -> tuple[date, date]:
+    """The first day of the event log, and the day after its last. Raises `MissingTable`, `BadInput`."""
+    if not warehouse.has("events"):
+        raise MissingTable(
+            "lifetime needs the table 'events'; the warehouse has none. Fill it first: sojourn ingest ..."
+        )
+    days = sorted(date.fromisoformat(part.partition["day"]) for part in warehouse.partitions("events"))
+    if not days:
+        raise BadInput("lifetime needs events; the table 'events' has no day yet. Fill it first: sojourn ingest ...")
+    return days[0], days[-1] + timedelta(days=1)
+
+
+def _needed(spec: LifetimeSpec, first: date, end: date) -> list[date]:
+    """The dates that any fold of any task trains or is tested on, and those of the last fit."""
+    found: set[date] = set()
+    for task in spec.tasks():
+        grid = as_of_grid(
+            first,
+            end_day=end,
+            horizon_days=task.horizon_days,
+            step_days=spec.step_days,
+            history_days=spec.history_days,
+        )
+        found |= {*grid[-spec.train_as_ofs :], *_of_folds(grid, task)}
+    return sorted(found)
+
+
+def _of_folds(grid: Iterable[date], task: ValueSpec | ChurnSpec) -> set[date]:
+    try:
+        folds = split_of(grid, spec=task).folds
+    except BadInput:
+        return (
+            set()
+        )  # too short to choose on: `Lifetime.fit` with a named model still works, `compare` will say why not
+    return {day for fold in folds for day in (*fold.train[-task.train_as_ofs :], fold.test)}
+
+
+def _horizons(spec: LifetimeSpec) -> tuple[int, ...]:
+    return tuple(sorted({task.horizon_days for task in spec.tasks()}))
+
+
+def _with_labels(features: FeatureSpec, spec: LifetimeSpec, horizons: tuple[int, ...]) -> FeatureSpec:
+    aggregates = tuple(dict.fromkeys((spec.value, spec.activity)))
+    return features.with_changes(labels=LabelSpec(aggregates=aggregates, horizons_days=horizons))
+
+
+def judged_table(
+    warehouse: Warehouse, *, spec: LifetimeSpec, as_of: date, features: FeatureSpec | None = None
+) -> pl.DataFrame:
+    """Features as of one day, and the labels of every task whose window had ended when the log ends."""
+    end = log_days(warehouse)[1]
+    horizons = tuple(n for n in _horizons(spec) if as_of + timedelta(days=n) <= end)
+    if not horizons:
+        raise BadInput(
+            f"lifetime.judged_table: no label window that begins on {as_of} had ended when the log ends, on {end}. "
+            f"Take a day up to {end - timedelta(days=_horizons(spec)[0])}: --as-of"
+        )
+    return training_set(warehouse, _with_labels(features or FeatureSpec(), spec, horizons), [as_of])
