@@ -101,6 +101,6 @@ def judged_table(
     if not horizons:
         raise BadInput(
             f"lifetime.judged_table: no label window that begins on {as_of} had ended when the log ends, on {end}. "
-            f"Take a day up to {end - timedelta(days=_horizons(spec)[0])}: --as-of"
+            f"The latest day that can be judged is {end - timedelta(days=_horizons(spec)[0])}."
         )
     return training_set(warehouse, _with_labels(features or FeatureSpec(), spec, horizons), [as_of])

@@ -1,0 +1,130 @@
+"""`sojourn ltv`: what users will spend, who slips away, and which model says it best."""
+
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+WAREHOUSE = Annotated[Path, typer.Option(help="The warehouse's folder.")]
+CONFIG = Annotated[Path | None, typer.Option(help="Settings; ./sojourn.toml when left out.")]
+MODELS = Annotated[Path, typer.Option(help="The folder that `sojourn ltv fit` wrote.")]
+HORIZON = Annotated[list[int] | None, typer.Option(help="Days to look ahead; may be given several times: 30 and 90.")]
+AS_OF = Annotated[
+    datetime | None,
+    typer.Option(formats=["%Y-%m-%d"], help="Know nothing from this day on; the day after the log's last if left out."),
+]
+
+ltv = typer.Typer(help="What users will spend, who slips away, and which model says it best.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the program."""
+    app.add_typer(ltv, name="ltv", epilog="Example: sojourn ltv compare --warehouse ./warehouse --out ./ltv")
+
+
+@ltv.command(epilog="Example: sojourn ltv compare --horizon 30 --horizon 90 --out ./ltv")
+def compare(
+    out: Annotated[Path, typer.Option(help="Folder for metrics.json, comparison.csv and report.html.")] = Path("ltv"),
+    horizon: HORIZON = None,
+    as_of: AS_OF = None,
+    warehouse: WAREHOUSE = Path("warehouse"),
+    config: CONFIG = None,
+) -> None:
+    """Fit every model on past dates, choose on the earlier folds, test once on the last."""
+    from sojourn.lifetime import compare_models, scores_summary
+
+    settings, store = _opened(warehouse, config)
+    found = compare_models(store, spec=_spec(settings, horizon), out=out, features=_features(settings), end=_day(as_of))
+    _show(scores_summary({each.spec.name: each.scores for each in found}), f"report: {out / 'report.html'}")
+
+
+@ltv.command(epilog="Example: sojourn ltv fit --out ./models --as-of 2017-10-03")
+def fit(
+    out: Annotated[Path, typer.Option(help="Folder for the models.")] = Path("models"),
+    horizon: HORIZON = None,
+    as_of: AS_OF = None,
+    warehouse: WAREHOUSE = Path("warehouse"),
+    config: CONFIG = None,
+) -> None:
+    """Fit the model of every task on what is known, and save it: the one named in the settings, or picked by folds."""
+    from sojourn.lifetime import fit_models
+
+    settings, store = _opened(warehouse, config)
+    model = fit_models(store, spec=_spec(settings, horizon), out=out, features=_features(settings), end=_day(as_of))
+    typer.echo("\n".join(f"{task}: {name}" for task, name in model.chosen_.items()))
+    typer.echo(f"models: {out} (fingerprint {model.fingerprint_})")
+
+
+@ltv.command(epilog="Example: sojourn ltv predict --models ./models --out ./ltv")
+def predict(
+    out: Annotated[Path, typer.Option(help="Folder for predictions.parquet and the target lists.")] = Path("ltv"),
+    models: MODELS = Path("models"),
+    as_of: AS_OF = None,
+    warehouse: WAREHOUSE = Path("warehouse"),
+    config: CONFIG = None,
+) -> None:
+    """Predict every user as of a day; write predictions as Parquet, and target lists as CSV."""
+    from sojourn.lifetime import Lifetime, predict_users
+
+    settings, store = _opened(warehouse, config)
+    found = predict_users(store, model=Lifetime.load(models), out=out, features=_features(settings), as_of=_day(as_of))
+    outlook = found.outlook
+    typer.echo(
+        f"{found.predictions.height} users: {out / 'predictions.parquet'}\n"
+        f"{outlook.high_spenders.height} likely high spenders: {out / 'likely_high_spenders.csv'}\n"
+        f"{outlook.at_risk.height} high spenders at risk: {out / 'high_spenders_at_risk.csv'}"
+    )
+
+
+@ltv.command(epilog="Example: sojourn ltv evaluate --models ./models --as-of 2017-10-03 --out ./ltv")
+def evaluate(
+    out: Annotated[Path, typer.Option(help="Folder for metrics.json.")] = Path("ltv"),
+    models: MODELS = Path("models"),
+    as_of: AS_OF = None,
+    warehouse: WAREHOUSE = Path("warehouse"),
+    config: CONFIG = None,
+) -> None:
+    """Judge saved models on days that they have not seen, beside the baselines."""
+    from sojourn.lifetime import Lifetime, evaluate_models, scores_summary
+
+    settings, store = _opened(warehouse, config)
+    scores = evaluate_models(
+        store, model=Lifetime.load(models), out=out, features=_features(settings), as_of=_day(as_of)
+    )
+    _show(scores_summary(scores), f"metrics: {out / 'metrics.json'}")
+
+
+def _opened(warehouse: Path, config: Path | None) -> tuple[dict[str, Any], Any]:
+    from sojourn.cli.settings import open_warehouse, read_settings
+
+    settings = read_settings(config)
+    return settings, open_warehouse(warehouse, settings)
+
+
+def _spec(settings: dict[str, Any], horizon: list[int] | None) -> Any:
+    from sojourn.lifetime import LifetimeSpec
+
+    changed = {"horizons_days": tuple(horizon)} if horizon else {}
+    return LifetimeSpec(**{**settings.get("lifetime", {}), **changed})
+
+
+def _features(settings: dict[str, Any]) -> Any:
+    from sojourn.features import FeatureSpec
+
+    return FeatureSpec(**settings.get("features", {}))
+
+
+def _day(moment: datetime | None) -> date | None:
+    return None if moment is None else moment.date()
+
+
+def _show(table: Any, last: str) -> None:
+    """Print a table as aligned text, rounded to what can be read; what a task has no figure for stays empty."""
+    import polars as pl
+
+    figures = pl.selectors.float()
+    shown = table.with_columns(figures.round(4).cast(pl.String).fill_null(""))
+    plain = pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=200, tbl_formatting="NOTHING")
+    with plain, pl.Config(tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True):
+        typer.echo(f"{shown}\n{last}")
