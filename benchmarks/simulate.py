@@ -73,7 +73,7 @@ def main() -> None:
     options = arguments(__doc__ or "")
     folder = Path(tempfile.mkdtemp())
     try:
-        rows = figures(folder, users=90_000, days=30) if options.quick else figures(folder, users=1_200_000, days=60)
+        rows = figures(folder, users=90_000, days=30) if options.quick else figures(folder, users=1_220_000, days=60)
         show("The simulator", rows, to=options.json)
     finally:
         shutil.rmtree(folder)

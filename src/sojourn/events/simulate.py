@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from sojourn.core import BadInput, progress
 from sojourn.events._world_beside import costs_table, users_table
-from sojourn.events._world_calendar import mornings
+from sojourn.events._world_calendar import Morning, mornings
 from sojourn.events._world_catalogue import items
 from sojourn.events._world_history import History
 from sojourn.events._world_numbers import WORLD_VERSION
@@ -133,10 +133,12 @@ def _write_days(warehouse: Warehouse, spec: WorldSpec, histories: list[History])
 
 def _lived_days(spec: WorldSpec, histories: list[History]) -> Iterator[tuple[str, dict[str, pa.Table]]]:
     for morning in mornings(spec):
-        parts = [history.live(morning) for history in histories]
-        whole = [pa.concat_tables([part[place] for part in parts]).combine_chunks() for place in range(len(LOGS))]
-        tables = dict(zip(LOGS, whole, strict=True))
-        yield morning.day.date.isoformat(), tables
+        yield morning.day.date.isoformat(), _live(morning, histories)
+
+
+def _live(morning: Morning, histories: list[History]) -> dict[str, pa.Table]:
+    parts = zip(*(history.live(morning) for history in histories), strict=True)
+    return {name: pa.concat_tables(tables).combine_chunks() for name, tables in zip(LOGS, parts, strict=True)}
 
 
 def _write_day(writers: dict[str, Writer], tables: dict[str, pa.Table], *, day: str, fingerprint: str) -> None:
