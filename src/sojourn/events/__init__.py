@@ -1,0 +1,30 @@
+"""Raw rows of any source come in; the event log comes out, with its users, items and costs beside it."""
+
+from sojourn.events._world_belief import best_activity
+from sojourn.events._world_spec import PushPlan, WorldSpec
+from sojourn.events._world_truth import truth_warehouse
+from sojourn.events._world_whatif import truth_activity, truth_days
+from sojourn.events.cdnow import ingest_cdnow
+from sojourn.events.complete_journey import COMPLETE_JOURNEY_ZONE, ingest_complete_journey
+from sojourn.events.ingest import ingest
+from sojourn.events.report import IngestReport
+from sojourn.events.simulate import SimulationReport, simulate
+from sojourn.events.spec import IngestSpec
+
+__all__ = [
+    "COMPLETE_JOURNEY_ZONE",
+    "IngestReport",
+    "IngestSpec",
+    "PushPlan",
+    "SimulationReport",
+    "WorldSpec",
+    "best_activity",
+    "ingest",
+    "ingest_cdnow",
+    "ingest_complete_journey",
+    "simulate",
+    "truth_activity",
+    "truth_days",
+    "truth_warehouse",
+]
+

@@ -1,0 +1,147 @@
+"""Rows that could not be taken: counted, weighed against what the spec allows, and kept with reason and line."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sojourn.core import EmptyInput, TooManyRejected, fingerprint
+from sojourn.events._content import content_fingerprint
+from sojourn.events._sources import Source
+from sojourn.events._stage import BLANK, NO_USER, ROWS, STAGE
+from sojourn.events.spec import IngestSpec
+from sojourn.warehouse import DuckDBEngine, Warehouse
+from sojourn.warehouse.engine import literal
+
+TABLE = "rejected"
+FAULTS = "_faults"
+ORDER = ("source", "line", "reason", "raw", "for_table")
+UNDECODABLE = "the text is not valid in its encoding"
+BROKEN_REASONS = {
+    "MISSING COLUMNS": "the line has too few columns",
+    "TOO MANY COLUMNS": "the line has too many columns",
+    "UNQUOTED VALUE": "a quote is not closed",
+    "INVALID ENCODING": UNDECODABLE,
+    "LINE SIZE OVER MAXIMUM": "the line is too long",
+}
+
+
+@dataclass(frozen=True)
+class Faults:
+    """How many rows were read, and how many were rejected for each reason, the most frequent first."""
+
+    read: int
+    reasons: Mapping[str, int]
+
+    @property
+    def rejected(self) -> int:
+        """Rows rejected, whatever the reason."""
+        return sum(self.reasons.values())
+
+
+def collect_faults(engine: DuckDBEngine, source: Source, *, table: str) -> Faults:
+    """Put every rejected row of the stage, and every broken line, into the temporary table of faults."""
+    broken = _broken_lines(source) if source.broken else _NO_LINES
+    names = ", ".join(f"({number}, {literal(name)})" for number, name in enumerate(source.files))
+    engine.run(
+        f"""
+        CREATE OR REPLACE TEMP TABLE {FAULTS} AS
+        WITH files(_file, source) AS (VALUES {names}),
+        broken AS ({broken}),
+        starts AS (SELECT _file, min(_row) AS first FROM {ROWS} GROUP BY ALL),
+        -- After how many good rows of its file each broken line stands, and how many broken ones stand up to there.
+        shifts AS (
+            SELECT _file, line - {source.first_line} - row_number() OVER w + 1 AS after, row_number() OVER w AS shift
+            FROM broken WINDOW w AS (PARTITION BY _file ORDER BY line)
+        ),
+        bad AS (
+            SELECT _file, coalesce(_line, _row - first) AS place, _line, _fault AS reason, _raw AS raw
+            FROM {ROWS} JOIN starts USING (_file) WHERE _fault IS NOT NULL AND _fault <> {literal(BLANK)}
+        ),
+        placed AS (
+            SELECT bad._file, coalesce(_line, {source.first_line} + place + coalesce(shift, 0)) AS line, reason, raw
+            FROM bad ASOF LEFT JOIN shifts ON bad._file = shifts._file AND bad.place >= shifts.after
+            UNION ALL SELECT _file, line, reason, raw FROM broken
+        )
+        SELECT source, CAST(line AS BIGINT) AS line, reason, raw, {literal(table)} AS for_table
+        FROM placed JOIN files USING (_file)
+        """
+    )
+    counts = engine.rows(f"SELECT reason, count(*) AS n FROM {FAULTS} GROUP BY 1 ORDER BY n DESC, reason")
+    [(good,)] = engine.rows(f"SELECT count(*) FROM {STAGE} WHERE _fault IS NULL")
+    reasons = dict(counts)
+    return Faults(good + sum(reasons.values()), reasons)
+
+
+def check_share(engine: DuckDBEngine, faults: Faults, *, spec: IngestSpec, source: Source) -> None:
+    """Raise `TooManyRejected` where the spec allows fewer faults, `EmptyInput` where there was no row at all."""
+    where = source.files[0] if len(source.files) == 1 else f"{source.files[0]} and {len(source.files) - 1} more"
+    if faults.read == 0:
+        raise EmptyInput(f"{where} holds no rows. Give a source with rows below its header.")
+    anonymous = faults.reasons.get(NO_USER, 0)
+    limits = (
+        ("bad", "max_rejected_share", faults.rejected - anonymous, spec.max_rejected_share),
+        ("without a user", "max_anonymous_share", anonymous, spec.max_anonymous_share),
+    )
+    for what, name, count, allowed in limits:
+        if count > allowed * faults.read:
+            raise TooManyRejected(
+                f"{count:,} of {faults.read:,} rows of {where} are {what} ({count / faults.read:.1%}; {name} allows "
+                f"{allowed:.1%}); nothing was written. {_examples(engine, faults)} Mend the source or the mapping, or "
+                f"allow them: --{name.replace('_', '-')} {min(1.0, count / faults.read + 0.01):.2f}"
+            )
+
+
+def _examples(engine: DuckDBEngine, faults: Faults) -> str:
+    parts = []
+    for reason in list(faults.reasons)[:2]:
+        [(line, raw)] = engine.rows(
+            f"SELECT line, raw FROM {FAULTS} WHERE reason = $reason ORDER BY source, line LIMIT 1", reason=reason
+        )
+        place = f"first in line {line}" if line else "for example"
+        parts.append(f"{faults.reasons[reason]:,} times: {reason} ({place}: {(raw or '')[:160].strip()}).")
+    return " ".join(parts)
+
+
+def store_faults(warehouse: Warehouse, source: Source) -> int:
+    """Add the faults to table `rejected`; those that are there already change nothing. The number of buckets written.
+
+    The table is cut into sixteen buckets by source, so that a replay looks only where its own rows lie.
+    """
+    written = 0
+    with warehouse.writing(TABLE) as writer:
+        for bucket, names in _buckets(source.files).items():
+            rows = f"SELECT * FROM {FAULTS} WHERE source IN ({', '.join(map(literal, names))})"
+            [(new,)] = warehouse.engine.rows(f"SELECT count(*) FROM ({rows})")
+            partition = {"bucket": bucket}
+            if warehouse.fingerprint_of(TABLE, partition) is not None:
+                old = f"SELECT {', '.join(ORDER)} FROM {warehouse.relation(TABLE, only=[partition])}"
+                [(new,)] = warehouse.engine.rows(f"SELECT count(*) FROM ({rows} EXCEPT {old})")
+                rows = f"{rows} UNION {old}"
+            if new:
+                query = f"SELECT DISTINCT {', '.join(ORDER)} FROM ({rows})"
+                writer.put(partition, query, order_by=ORDER, fingerprint=content_fingerprint(warehouse, query, ORDER))
+                written += 1
+    return written
+
+
+def _buckets(sources: Sequence[str]) -> dict[str, list[str]]:
+    buckets: dict[str, list[str]] = {}
+    for name in sources:
+        buckets.setdefault(fingerprint(name)[0], []).append(name)
+    return dict(sorted(buckets.items()))
+
+
+_NO_LINES = "SELECT 0 AS _file, 0::BIGINT AS line, '' AS reason, '' AS raw WHERE FALSE"
+
+
+def _broken_lines(source: Source) -> str:
+    assert source.broken is not None
+    lines, files = source.broken
+    cases = " ".join(f"WHEN {literal(kind)} THEN {literal(reason)}" for kind, reason in BROKEN_REASONS.items())
+    names = ", ".join(f"({number}, {literal(name)})" for number, name in enumerate(source.files))
+    return f"""
+        SELECT names._file, line, min(CASE error_type {cases} ELSE lower(error_type) END) AS reason,
+               min(csv_line) AS raw
+        FROM {lines} JOIN {files} USING (scan_id, file_id)
+        JOIN (VALUES {names}) names(_file, name) ON names.name = file_path
+        GROUP BY names._file, line
+    """

@@ -1,0 +1,106 @@
+"""The source read into the stage: once as guessed, and again where a guess failed further down."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sojourn.core import EngineError, UnreadableSource
+from sojourn.events._mapping import ColumnMap, map_columns
+from sojourn.events._rejected import UNDECODABLE, Faults, collect_faults
+from sojourn.events._sources import BROKEN, Look, Source, open_source, reason_of
+from sojourn.events._stage import CANONICAL, ROWS, SAMPLE, STAGE, Plan, Staging
+from sojourn.events.spec import IngestSpec
+from sojourn.warehouse import DuckDBEngine, Warehouse
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A source whose rows lie in the stage, judged; `notes` tells what was guessed or assumed."""
+
+    source: Source
+    columns: ColumnMap
+    plan: Plan
+    faults: Faults
+    notes: tuple[str, ...]
+
+
+def read_into_stage(warehouse: Warehouse, spec: IngestSpec, *, as_of: datetime) -> Staged:
+    """Fill the stage. Raises what `ingest` raises for mappings and for faults of the whole source."""
+    source = open_source(warehouse.engine, spec)
+    staged = _read(warehouse, spec, source, as_of=as_of)
+    if UNDECODABLE in staged.faults.reasons and source.broken:
+        source = open_source(warehouse.engine, spec, encoding="latin-1")
+        staged = _read(warehouse, spec, source, as_of=as_of)
+    wrong = {name for reason, name in staged.plan.inferred.items() if reason in staged.faults.reasons}
+    if not wrong:
+        return staged
+    staged = _read(warehouse, spec, source, as_of=as_of, as_text=frozenset(wrong))
+    notes = [
+        f"Column {name!r} begins with values of one type and goes on with others; it is kept as text."
+        for name in sorted(wrong)
+    ]
+    return replace(staged, notes=(*staged.notes, *notes))
+
+
+@contextmanager
+def cleared(engine: DuckDBEngine, tables: Sequence[str]) -> Iterator[None]:
+    """Drop the stage and these temporary tables when the block ends, however it ends."""
+    try:
+        yield
+    finally:
+        engine.run(f"DROP VIEW IF EXISTS {ROWS}")
+        _drop(engine, (STAGE, SAMPLE, *BROKEN, *tables))
+
+
+def _read(
+    warehouse: Warehouse, spec: IngestSpec, source: Source, *, as_of: datetime, as_text: frozenset[str] = frozenset()
+) -> Staged:
+    engine = warehouse.engine
+    with _named(source):
+        engine.run(f"CREATE OR REPLACE TEMP TABLE {SAMPLE} AS {source.sample}")
+    columns = map_columns(spec, list(source.columns), engine=engine)
+    staging = Staging(
+        spec=spec,
+        source=source,
+        columns=columns,
+        look=Look(engine, SAMPLE, source.relation),
+        as_of=as_of,
+        day_zone=warehouse.spec.zone,
+        stored=stored_types(warehouse, spec.table),
+        as_text=as_text,
+    )
+    plan = staging.plan()
+    _drop(engine, BROKEN)
+    with _named(source):
+        engine.run(f"CREATE OR REPLACE TEMP TABLE {STAGE} AS {plan.table}")
+    engine.run(f"CREATE OR REPLACE TEMP VIEW {ROWS} AS {plan.view}")
+    faults = collect_faults(engine, source, table=spec.table)
+    return Staged(source, columns, plan, faults, (*source.notes, *columns.notes, *plan.notes))
+
+
+def stored_types(warehouse: Warehouse, table: str) -> dict[str, str]:
+    """The types of the further columns that the table has already; none when there is no table."""
+    if not warehouse.has(table):
+        return {}
+    found = warehouse.engine.columns(f"SELECT * FROM {warehouse.relation(table)}")
+    ours = {*CANONICAL[table], "day", "valid_to"}
+    return {name: kind for name, kind in found.items() if name not in ours}
+
+
+def _drop(engine: DuckDBEngine, tables: Sequence[str]) -> None:
+    for table in tables:
+        engine.run(f"DROP TABLE IF EXISTS {table}")
+
+
+@contextmanager
+def _named(source: Source) -> Iterator[None]:
+    """What DuckDB says of a source, in words that name it."""
+    try:
+        yield
+    except (EngineError, UnreadableSource) as fault:
+        first = source.files[0]
+        more = f" and {len(source.files) - 1} more" if len(source.files) > 1 else ""
+        raise UnreadableSource(
+            f"{first}{more} cannot be read: {reason_of(fault)}. Fetch it again, or leave it out."
+        ) from fault
