@@ -21,7 +21,8 @@ def make_model(name: str, *, spec: ValueSpec | ChurnSpec) -> Estimator:
     >>> type(make_model("two_stage", spec=ValueSpec(horizon_days=30))).__name__
     'TwoStage'
     """
-    shared = spec.model_dump()
+    fields = ChurnSpec.model_fields if isinstance(spec, ChurnSpec) else ValueSpec.model_fields
+    shared = {field: getattr(spec, field) for field in fields}
     if isinstance(spec, ChurnSpec):
         return ChurnTrees(spec) if name == "churn_trees" else ChurnBaseline(ChurnBaselineSpec(**shared, rule=name))
     if name == "two_stage":
