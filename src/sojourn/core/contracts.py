@@ -164,14 +164,15 @@ def _as_bad_spec(name: str, fields: Mapping[str, Any]) -> Iterator[None]:
 def _sentence(name: str, fields: Mapping[str, Any], fault: ValidationError) -> str:
     faults = []
     for error in fault.errors():
-        where = ".".join(str(part) for part in error["loc"]) or "the whole"
+        where = ".".join(str(part) for part in error["loc"])
         if error["type"] == "extra_forbidden":
             faults.append(f"it has no field {where!r} (it has {', '.join(fields)})")
         elif error["type"] == "missing":
             faults.append(f"field {where!r} is missing")
         else:
             what = error["msg"].removeprefix("Value error, ")
-            faults.append(f"field {where!r} = {error['input']!r}: {what[:1].lower()}{what[1:]}")
+            told = f"field {where!r} = {error['input']!r}: " if where else ""
+            faults.append(f"{told}{what[:1].lower()}{what[1:]}")
     return f"{name} is wrong: {'; '.join(faults)}."
 
 
