@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from sojourn.events._stage import CANONICAL, ROWS, STAGE
-from sojourn.warehouse import DuckDBEngine, PartitionInfo, Warehouse
+from sojourn.warehouse import Engine, PartitionInfo, Warehouse
 from sojourn.warehouse.engine import identifier, literal
 
 EVENTS = "events"
@@ -54,7 +54,7 @@ class Identity:
     own_ids: bool
 
     @property
-    def engine(self) -> DuckDBEngine:
+    def engine(self) -> Engine:
         """The warehouse's engine."""
         return self.warehouse.engine
 
@@ -84,10 +84,8 @@ class Identity:
         [(former, former_seconds)] = self.engine.rows(
             f"SELECT count(*), count(*) - count(DISTINCT event_id) FROM {FORMER}"
         )
-        [(kept, known, seconds)] = self.engine.rows(
-            f"SELECT count(*) FILTER (WHERE NOT stored), count(*) FILTER (WHERE stored), count(*) FILTER (WHERE place > 1) "
-            f"FROM {SETTLED}"
-        )
+        new = "count(*) FILTER (WHERE NOT stored), count(*) FILTER (WHERE stored)"
+        [(kept, known, seconds)] = self.engine.rows(f"SELECT {new}, count(*) FILTER (WHERE place > 1) FROM {SETTLED}")
         twice = former - known
         return Counts(alone + kept, contested - kept, seconds - (former_seconds - twice), twice)
 
@@ -117,10 +115,8 @@ class Identity:
         for table in (EVENTS, SUPERSEDED):
             old = self._where_stored(table)
             if old is not None:
-                new = f"SELECT hash(event_id) FROM {STAGE}"
-                found.append(
-                    f"SELECT {self.key()} AS h, day, '{table}' AS name FROM {old} WHERE {self._bounds()} AND h IN ({new})"
-                )
+                known = f"{self._bounds()} AND h IN (SELECT hash(event_id) FROM {STAGE})"
+                found.append(f"SELECT {self.key()} AS h, day, '{table}' AS name FROM {old} WHERE {known}")
         none = "SELECT CAST(NULL AS UBIGINT) AS h, CAST(NULL AS DATE) AS day, NULL AS name WHERE FALSE"
         self.engine.run(f"CREATE OR REPLACE TEMP TABLE {MATCHES} AS {' UNION ALL '.join([none, *found])}")
 

@@ -8,7 +8,7 @@ from sojourn.events._content import content_fingerprint
 from sojourn.events._stage import CANONICAL, ROWS, STAGE
 from sojourn.events._write_events import Outcome
 from sojourn.events.spec import TableName
-from sojourn.warehouse import DuckDBEngine, Warehouse, Writer
+from sojourn.warehouse import Engine, Warehouse, Writer
 from sojourn.warehouse.engine import identifier
 
 KEYED = "_keyed"
@@ -123,7 +123,7 @@ class KeyedMerge:
         return sum(info.rows for info in self.warehouse.partitions(table))
 
     @property
-    def _engine(self) -> DuckDBEngine:
+    def _engine(self) -> Engine:
         return self.warehouse.engine
 
     @property

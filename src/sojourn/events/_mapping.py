@@ -1,4 +1,4 @@
-"""From their columns to ours: what the spec declares, what common names suggest, and a refusal where that is unclear."""
+"""From their columns to ours: what the spec declares, what common names suggest, a refusal where that is unclear."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from typing import Any
 from sojourn.core import BadSpec, MissingColumn
 from sojourn.events._names import GUESSED, QUANTITY, UNIT_PRICE, candidates, snake
 from sojourn.events.spec import NEEDED, OPTIONAL, RESERVED, IngestSpec
-from sojourn.warehouse import DuckDBEngine
+from sojourn.warehouse import Engine
 from sojourn.warehouse.engine import identifier, literal
 
 
@@ -41,7 +41,7 @@ class ColumnMap:
         return {name for reading in self.ours.values() if not reading.plain for name in reading.uses}
 
 
-def map_columns(spec: IngestSpec, found: Sequence[str], *, engine: DuckDBEngine) -> ColumnMap:
+def map_columns(spec: IngestSpec, found: Sequence[str], *, engine: Engine) -> ColumnMap:
     """The map for a source with these columns.
 
     Raises `MissingColumn` for a name the source lacks, with the nearest one, and for a needed column that no name
@@ -60,7 +60,7 @@ def map_columns(spec: IngestSpec, found: Sequence[str], *, engine: DuckDBEngine)
     return ColumnMap(ours, {**extras, **kept}, (*notes, *renamed))
 
 
-def _read(name: str, text: str, found: Sequence[str], *, engine: DuckDBEngine) -> Reading:
+def _read(name: str, text: str, found: Sequence[str], *, engine: Engine) -> Reading:
     column = next((each for each in found if each.lower() == text.strip().lower()), None)
     if column is not None:
         return Reading(identifier(column), (column,), plain=True)
@@ -72,7 +72,7 @@ def _read(name: str, text: str, found: Sequence[str], *, engine: DuckDBEngine) -
     return Reading(text, tuple(dict.fromkeys(by_lower[each.lower()] for each in names)), plain=False)
 
 
-def _names_in(name: str, text: str, *, engine: DuckDBEngine) -> list[str]:
+def _names_in(name: str, text: str, *, engine: Engine) -> list[str]:
     [(tree,)] = engine.rows(f"SELECT json_serialize_sql({literal(f'SELECT ({text})')})")
     parsed = json.loads(tree)
     if parsed["error"]:

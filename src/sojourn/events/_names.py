@@ -9,15 +9,37 @@ USER: Groups = (
     ("user_id",),
     ("userid", "user", "uid", "user_uuid"),
     ("customer_id", "customerid", "customer", "client_id", "clientid", "cust_id", "customer_no", "customer_unique_id"),
-    ("household_id", "household_key", "member_id", "player_id", "account_id", "visitor_id", "visitorid", "person_id")
-    + ("subscriber_id", "consumer_id", "buyer_id", "shopper_id", "driver_id", "rider_id", "listener_id", "device_id"),
+    (
+        *(
+            "household_id",
+            "household_key",
+            "member_id",
+            "player_id",
+            "account_id",
+            "visitor_id",
+            "visitorid",
+            "buyer_id",
+        ),
+        *(
+            "person_id",
+            "subscriber_id",
+            "consumer_id",
+            "shopper_id",
+            "driver_id",
+            "rider_id",
+            "listener_id",
+            "device_id",
+        ),
+    ),
 )
 TIME: Groups = (
     ("ts",),
     ("timestamp", "event_time", "event_timestamp", "event_ts", "event_datetime"),
-    ("transaction_timestamp", "transaction_time", "transaction_datetime", "purchase_time", "purchase_timestamp")
-    + ("order_time", "order_timestamp", "order_datetime", "order_purchase_timestamp", "invoice_time", "buy_ts")
-    + ("created_at", "occurred_at", "datetime", "date_time", "invoice_datetime"),
+    (
+        *("transaction_timestamp", "transaction_time", "transaction_datetime", "purchase_time", "purchase_timestamp"),
+        *("order_time", "order_timestamp", "order_datetime", "order_purchase_timestamp", "invoice_time", "buy_ts"),
+        *("created_at", "occurred_at", "datetime", "date_time", "invoice_datetime"),
+    ),
     ("invoice_date", "order_date", "purchase_date", "transaction_date", "event_date", "trans_date", "sale_date"),
     ("date", "time", "day", "dt"),
 )
@@ -37,9 +59,11 @@ EVENTS: dict[str, Groups] = {
     "item_id": ITEM,
     "amount": (
         ("amount",),
-        ("amount_usd", "total", "total_amount", "total_price", "revenue", "sales", "sales_value", "net_sales", "value")
-        + ("spend", "payment", "payment_value", "order_value", "order_total", "purchase_amount", "transaction_amount")
-        + ("line_total", "gmv", "dollars", "price_total", "sales_amount", "tran_amount", "gross_revenue"),
+        (
+            *("amount_usd", "total", "total_amount", "total_price", "revenue", "sales", "sales_value", "net_sales"),
+            *("value", "spend", "payment", "payment_value", "order_value", "order_total", "purchase_amount", "gmv"),
+            *("transaction_amount", "line_total", "dollars", "price_total", "sales_amount", "gross_revenue"),
+        ),
     ),
     "arrived_at": (("arrived_at",), ("ingested_at", "received_at", "server_received_at", "loaded_at")),
 }

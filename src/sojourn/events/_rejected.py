@@ -8,7 +8,7 @@ from sojourn.events._content import content_fingerprint
 from sojourn.events._sources import Source
 from sojourn.events._stage import BLANK, NO_USER, ROWS, STAGE
 from sojourn.events.spec import IngestSpec
-from sojourn.warehouse import DuckDBEngine, Warehouse
+from sojourn.warehouse import Engine, Warehouse
 from sojourn.warehouse.engine import literal
 
 TABLE = "rejected"
@@ -37,7 +37,7 @@ class Faults:
         return sum(self.reasons.values())
 
 
-def collect_faults(engine: DuckDBEngine, source: Source, *, table: str) -> Faults:
+def collect_faults(engine: Engine, source: Source, *, table: str) -> Faults:
     """Put every rejected row of the stage, and every broken line, into the temporary table of faults."""
     broken = _broken_lines(source) if source.broken else _NO_LINES
     names = ", ".join(f"({number}, {literal(name)})" for number, name in enumerate(source.files))
@@ -67,11 +67,11 @@ def collect_faults(engine: DuckDBEngine, source: Source, *, table: str) -> Fault
     )
     counts = engine.rows(f"SELECT reason, count(*) AS n FROM {FAULTS} GROUP BY 1 ORDER BY n DESC, reason")
     [(good,)] = engine.rows(f"SELECT count(*) FROM {STAGE} WHERE _fault IS NULL")
-    reasons = dict(counts)
+    reasons: dict[str, int] = dict(counts)
     return Faults(good + sum(reasons.values()), reasons)
 
 
-def check_share(engine: DuckDBEngine, faults: Faults, *, spec: IngestSpec, source: Source) -> None:
+def check_share(engine: Engine, faults: Faults, *, spec: IngestSpec, source: Source) -> None:
     """Raise `TooManyRejected` where the spec allows fewer faults, `EmptyInput` where there was no row at all."""
     where = source.files[0] if len(source.files) == 1 else f"{source.files[0]} and {len(source.files) - 1} more"
     if faults.read == 0:
@@ -90,7 +90,7 @@ def check_share(engine: DuckDBEngine, faults: Faults, *, spec: IngestSpec, sourc
             )
 
 
-def _examples(engine: DuckDBEngine, faults: Faults) -> str:
+def _examples(engine: Engine, faults: Faults) -> str:
     parts = []
     for reason in list(faults.reasons)[:2]:
         [(line, raw)] = engine.rows(

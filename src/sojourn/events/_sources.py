@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sojourn.core import BadInput, BadSpec, EmptyInput, EngineError, SojournError, UnreadableSource, fingerprint
 from sojourn.events.spec import IngestSpec
-from sojourn.warehouse import DuckDBEngine
+from sojourn.warehouse import Engine
 from sojourn.warehouse.engine import identifier, literal
 
 SUFFIXES = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".dat": "csv", ".psv": "csv"}
@@ -33,9 +33,9 @@ class Source:
     """An opened source.
 
     `relation` (to stand after FROM) has the raw columns, `_file` (a number into `files`) and, as `places` says, `_line`
-    (the row's line) or `_text` (the line itself); text columns are VARCHAR. `broken` names the two tables into which DuckDB puts the lines of a CSV that
-    aren't rows. `first_line` is the line of a file's first row. `sample` is a query
-    for some rows of a few of the files.
+    (the row's line) or `_text` (the line itself); text columns are VARCHAR. `sample` is a query for some rows of a few
+    of the files. `broken` names the two tables into which DuckDB puts the lines of a CSV that aren't rows. `first_line`
+    is the line of a file's first row.
     """
 
     relation: str
@@ -53,12 +53,12 @@ class Source:
 class Look:
     """A first look at a source: `sample` is a small table of its rows, `whole` all of them."""
 
-    engine: DuckDBEngine
+    engine: Engine
     sample: str
     whole: str
 
 
-def open_source(engine: DuckDBEngine, spec: IngestSpec, *, encoding: str | None = None) -> Source:
+def open_source(engine: Engine, spec: IngestSpec, *, encoding: str | None = None) -> Source:
     """The spec's source as a relation. Raises `UnreadableSource`, `EmptyInput` or `BadInput` for faults of the whole.
 
     `encoding` forces that of a CSV; without it UTF-8 is tried, then UTF-16 by its mark, then Latin-1.
@@ -141,7 +141,7 @@ def _check_readable(file: Path) -> None:
         raise EmptyInput(f"{file} is empty. Leave it out, or fetch it again.")
 
 
-def _open_query(engine: DuckDBEngine, query: str) -> Source:
+def _open_query(engine: Engine, query: str) -> Source:
     relation = f"({query.strip().rstrip(';')})"
     try:
         columns = engine.columns(f"SELECT * FROM {relation}")
@@ -152,14 +152,14 @@ def _open_query(engine: DuckDBEngine, query: str) -> Source:
     return Source(numbered, _some(numbered), columns, (name,), text=False)
 
 
-def _open_parquet(engine: DuckDBEngine, files: Sequence[Path]) -> Source:
+def _open_parquet(engine: Engine, files: Sequence[Path]) -> Source:
     scan = f"read_parquet({_list(files)}, union_by_name = true)"
     columns = engine.columns(f"SELECT * FROM {scan}")
     relation = f"(SELECT *, file_index AS _file, file_row_number + 1 AS _line FROM {scan})"
     return Source(relation, _some(relation), columns, tuple(map(str, files)), text=False, places=("_line",))
 
 
-def _open_jsonl(engine: DuckDBEngine, files: Sequence[Path]) -> Source:
+def _open_jsonl(engine: Engine, files: Sequence[Path]) -> Source:
     lines = _lines(files)
     first = engine.rows(f"SELECT ltrim({LINE}) FROM {lines} WHERE {LINE} IS NOT NULL LIMIT 1")
     if first and first[0][0].startswith("["):

@@ -11,7 +11,7 @@ from sojourn.events._rejected import UNDECODABLE, Faults, collect_faults
 from sojourn.events._sources import BROKEN, Look, Source, open_source, reason_of
 from sojourn.events._stage import CANONICAL, ROWS, SAMPLE, STAGE, Plan, Staging
 from sojourn.events.spec import IngestSpec
-from sojourn.warehouse import DuckDBEngine, Warehouse
+from sojourn.warehouse import Engine, Warehouse
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def read_into_stage(warehouse: Warehouse, spec: IngestSpec, *, as_of: datetime) 
 
 
 @contextmanager
-def cleared(engine: DuckDBEngine, tables: Sequence[str]) -> Iterator[None]:
+def cleared(engine: Engine, tables: Sequence[str]) -> Iterator[None]:
     """Drop the stage and these temporary tables when the block ends, however it ends."""
     try:
         yield
@@ -88,7 +88,7 @@ def stored_types(warehouse: Warehouse, table: str) -> dict[str, str]:
     return {name: kind for name, kind in found.items() if name not in ours}
 
 
-def _drop(engine: DuckDBEngine, tables: Sequence[str]) -> None:
+def _drop(engine: Engine, tables: Sequence[str]) -> None:
     for table in tables:
         engine.run(f"DROP TABLE IF EXISTS {table}")
 

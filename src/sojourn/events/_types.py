@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from sojourn.warehouse import DuckDBEngine
+from sojourn.warehouse import Engine
 from sojourn.warehouse.engine import identifier
 
 INTEGER = r"[+-]?(0|[1-9]\d{0,17})"
@@ -42,10 +42,11 @@ def stored_type(kind: str) -> str:
     return "VARCHAR" if kind.startswith(("ENUM", '"NULL"', "NULL")) else STORED_AS.get(kind, kind)
 
 
-def infer_types(engine: DuckDBEngine, sample: str, columns: Sequence[str], *, tolerant: set[str]) -> dict[str, str]:
+def infer_types(engine: Engine, sample: str, columns: Sequence[str], *, tolerant: set[str]) -> dict[str, str]:
     """The SQL type of each text column, from a sample of rows; VARCHAR unless all values agree on more.
 
-    Columns in `tolerant` are computed with: most of their values agreeing is enough. A number with a leading zero is an identifier, and stays text.
+    Columns in `tolerant` are computed with: most of their values agreeing is enough. A number with a leading zero is an
+    identifier, and stays text.
     """
     if not columns:
         return {}

@@ -30,8 +30,8 @@ class Outcome:
 class EventDays:
     """The days of events and of superseded versions as they will stand.
 
-    A day's fingerprint is the exclusive or of its rows' hashes: rows that come and go change it without the others being
-    read, and the order of ingests leaves no trace in it.
+    A day's fingerprint is the exclusive or of its rows' hashes: rows that come and go change it without the others
+    being read, and the order of ingests leaves no trace in it.
     """
 
     identity: Identity
@@ -122,12 +122,10 @@ class EventDays:
         return [day for (day,) in rows]
 
     def _notes(self, rows: int, corrections: int) -> tuple[str, ...]:
-        if self.identity.own_ids and corrections > MANY_CORRECTIONS * rows:
-            return (
-                f"{corrections:,} of {rows:,} rows gave a known event_id another content. If each line is an event of its "
-                f"own, leave the id out: --map event_id=",
-            )
-        return ()
+        if not self.identity.own_ids or corrections <= MANY_CORRECTIONS * rows:
+            return ()
+        repeated = f"{corrections:,} of {rows:,} rows gave a known event_id another content."
+        return (f"{repeated} If each line is an event of its own, leave the id out: --map event_id=",)
 
 
 def _until(table: str) -> str:

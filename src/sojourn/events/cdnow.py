@@ -21,7 +21,9 @@ def ingest_cdnow(warehouse: Warehouse, *, folder: Path) -> IngestReport:
     """
     found = [file for file in (folder / "CDNOW_master.txt", folder / "CDNOW_master.txt.zst") if file.exists()]
     if not found:
-        raise UnreadableSource(f"{folder} holds no CDNOW_master.txt or CDNOW_master.txt.zst. docs/data.md says where from.")
+        raise UnreadableSource(
+            f"{folder} holds no CDNOW_master.txt or CDNOW_master.txt.zst. docs/data.md says where from."
+        )
     lines = (
         f"SELECT string_split_regex(trim(line), ' +') AS field FROM read_csv({literal(str(found[0]))}, header = false, "
         "columns = {'line': 'VARCHAR'}, delim = '\\t', quote = '', escape = '')"

@@ -10,7 +10,7 @@ from sojourn.events._staging import cleared, read_into_stage, stored_types
 from sojourn.events._write_events import EventDays
 from sojourn.events.report import IngestReport
 from sojourn.events.spec import IngestSpec
-from sojourn.warehouse import Warehouse
+from sojourn.warehouse import DuckDBEngine, Warehouse
 
 TEMPORARY = (FAULTS, MATCHES, HITS, CONTESTED, FORMER, SETTLED, KEYED)
 
@@ -32,6 +32,10 @@ def ingest(warehouse: Warehouse, spec: IngestSpec, *, as_of: datetime) -> Ingest
     """
     if as_of.tzinfo is None:
         raise BadInput(f"as_of = {as_of} has no zone. Give one: as_of.replace(tzinfo=UTC)")
+    if not isinstance(warehouse.engine, DuckDBEngine):
+        raise BadInput(
+            "ingest reads with DuckDB. Open the warehouse with it: Warehouse.open(root), without an EngineSpec."
+        )
     history = "superseded" if spec.table == "events" else f"superseded_{spec.table}"
     with (
         warehouse.writing(spec.table) as writer,

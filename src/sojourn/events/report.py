@@ -10,8 +10,8 @@ class IngestReport:
     """The account of one ingest; `read = kept + duplicate + rejected` always.
 
     `kept` rows were new to the table; of these, `corrections` gave a known id a further version. `duplicate` rows were
-    there already. `reasons` counts the rejected rows by reason. `columns` says what each column of ours was made from, and
-    `notes` tells what was guessed or assumed. `written` and `unchanged` count the partitions touched.
+    there already. `reasons` counts the rejected rows by reason. `columns` says what each column of ours was made from,
+    and `notes` tells what was guessed or assumed. `written` and `unchanged` count the partitions touched.
     """
 
     table: str
