@@ -1,0 +1,111 @@
+"""An example of every Spec that has required fields, and of every Estimator with a table to learn from.
+
+`tests/test_conformance.py` reads these lists; a new Spec or Estimator fails there until it is added here.
+"""
+
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from sojourn.core import Estimator, Spec
+from sojourn.evaluate import (
+    Conformal,
+    ConformalSpec,
+    Difference,
+    Fold,
+    Interval,
+    Recalibration,
+    RecalibrationSpec,
+    Scores,
+    Split,
+    SplitSpec,
+    Task,
+)
+from sojourn.events import PushPlan
+from sojourn.lifetime import (
+    Baseline,
+    BaselineSpec,
+    ChurnBaseline,
+    ChurnSpec,
+    ChurnTrees,
+    Lifetime,
+    LifetimeSpec,
+    SingleStage,
+    SingleStageSpec,
+    SpendInterval,
+    SpendIntervalSpec,
+    TwoStage,
+    ValueSpec,
+)
+from sojourn.rollups import AggregateSpec, RollupSpec
+from sojourn.warehouse import InPlace
+from tests.lifetime.worlds import FAST, shop, shop_table, table_of
+
+SPEND = AggregateSpec(function="sum", expression="amount")
+INTERVAL = Interval(value=1.0, low=0.5, high=1.5)
+FOLD = Fold(horizon_days=30, train=(date(2024, 1, 1),), test=date(2024, 2, 1))
+
+SPECS: dict[type[Spec], Spec] = {
+    AggregateSpec: SPEND,
+    ConformalSpec: ConformalSpec(pred="ltv", truth="spend"),
+    Difference: Difference(value=1.0, low=0.5, high=1.5, prob_better=0.9),
+    Fold: FOLD,
+    Interval: INTERVAL,
+    InPlace: InPlace(folder="/data/events", columns={"user_id": "uid"}),
+    PushPlan: PushPlan(as_of=date(2024, 2, 1), offsets=(0, 7)),
+    RecalibrationSpec: RecalibrationSpec(score="score", truth="churned"),
+    RollupSpec: RollupSpec(aggregates={"spend": SPEND}),
+    Scores: Scores(task="ltv_30", kind="value", split="00ff", rows=3, models={"mean": {"mae": INTERVAL}}),
+    Split: Split(horizon_days=30, as_ofs=(date(2024, 1, 1), date(2024, 2, 1)), folds=(FOLD,)),
+    SplitSpec: SplitSpec(horizon_days=30),
+    Task: Task(name="ltv_30", kind="value", truth="spend", models=("ltv",)),
+}
+
+
+def scores_and_outcomes(seed: int) -> pl.DataFrame:
+    """Users with a score, whether they left, a prediction, and what they spent."""
+    rng = np.random.default_rng(seed)
+    score, ltv = rng.random(400), rng.gamma(2, 10, 400)
+    return pl.DataFrame(
+        {
+            "user_id": [f"u{n:03d}" for n in range(400)],
+            "score": score,
+            "churned": (rng.random(400) < score**2).astype(int),
+            "ltv": ltv,
+            "spend": ltv * rng.lognormal(0, 0.5, 400),
+        }
+    )
+
+
+def spenders(seed: int) -> pl.DataFrame:
+    """A small shop with 30-day labels."""
+    return shop_table(seed, users=150)
+
+
+def spenders_predicted(seed: int) -> pl.DataFrame:
+    """The same with a prediction beside it."""
+    return spenders(seed).with_columns(ltv_30=pl.col("spend_30d").cast(pl.Float64))
+
+
+def spenders_twice(seed: int) -> pl.DataFrame:
+    """A small shop with labels of 14 and 30 days."""
+    return table_of(shop(seed, users=150), horizons_days=(14, 30))
+
+
+MONTH: dict[str, Any] = {"horizon_days": 30, "boost": FAST}
+NAMED = {"ltv_14": "two_stage", "ltv_30": "median_scaled", "churn_30": "churn_trees"}
+
+ESTIMATORS: dict[type[Estimator], tuple[Callable[[], Estimator], Callable[..., pl.DataFrame]]] = {
+    Baseline: (lambda: Baseline(BaselineSpec(**MONTH, rule="pace")), spenders),
+    ChurnBaseline: (ChurnBaseline, spenders),
+    ChurnTrees: (lambda: ChurnTrees(ChurnSpec(boost=FAST)), spenders),
+    Conformal: (lambda: Conformal(ConformalSpec(pred="ltv", truth="spend")), scores_and_outcomes),
+    Lifetime: (lambda: Lifetime(LifetimeSpec(horizons_days=(14, 30), boost=FAST, models=NAMED)), spenders_twice),
+    Recalibration: (lambda: Recalibration(RecalibrationSpec(score="score", truth="churned")), scores_and_outcomes),
+    SingleStage: (lambda: SingleStage(SingleStageSpec(**MONTH)), spenders),
+    SpendInterval: (lambda: SpendInterval(SpendIntervalSpec(**MONTH)), spenders_predicted),
+    TwoStage: (lambda: TwoStage(ValueSpec(**MONTH)), spenders),
+}
