@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from sojourn.core import Estimator, Spec
+from sojourn.core import Estimator, Spec, Step
 from sojourn.evaluate import (
     Conformal,
     ConformalSpec,
@@ -39,6 +39,8 @@ from sojourn.lifetime import (
     SpendIntervalSpec,
     TwoStage,
     ValueSpec,
+    high_spenders_at_risk,
+    likely_high_spenders,
 )
 from sojourn.rollups import AggregateSpec, RollupSpec
 from sojourn.warehouse import InPlace
@@ -108,4 +110,23 @@ ESTIMATORS: dict[type[Estimator], tuple[Callable[[], Estimator], Callable[..., p
     SingleStage: (lambda: SingleStage(SingleStageSpec(**MONTH)), spenders),
     SpendInterval: (lambda: SpendInterval(SpendIntervalSpec(**MONTH)), spenders_predicted),
     TwoStage: (lambda: TwoStage(ValueSpec(**MONTH)), spenders),
+}
+
+
+def profiled(seed: int) -> pl.DataFrame:
+    """Users as target lists read them, no two with the same expectation."""
+    rng = np.random.default_rng(seed)
+    return pl.DataFrame(
+        {
+            "user_id": [f"u{n:03d}" for n in range(80)],
+            "expected_spend": rng.gamma(2, 20, 80),
+            "usual_spend": rng.gamma(2, 30, 80),
+            "churn_prob": rng.random(80),
+        }
+    )
+
+
+STEPS: dict[str, tuple[Step, Callable[..., pl.DataFrame]]] = {
+    "likely_high_spenders": (likely_high_spenders, profiled),
+    "high_spenders_at_risk": (high_spenders_at_risk, profiled),
 }
