@@ -1,6 +1,6 @@
 """Intervals hold as often as they say, on users that nothing has seen, wide where spend is uncertain."""
 
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import polars as pl
@@ -10,7 +10,7 @@ from polars.testing import assert_frame_equal
 from sojourn.core import BadInput, MissingColumn
 from sojourn.lifetime import SingleStage, SingleStageSpec, SpendInterval, SpendIntervalSpec
 from sojourn.lifetime.interval import fit_interval, with_interval
-from tests.lifetime.worlds import FAST
+from tests.lifetime.worlds import FAST, first_and_last, shop_table
 
 SPEC = SingleStageSpec(horizon_days=30, objective="median", boost=FAST)
 
@@ -84,3 +84,18 @@ def test_a_missing_prediction_is_told(train):
         interval.fit(train)
     with pytest.raises(BadInput, match=f"column 'ltv_30' has no prediction in {train.height} rows"):
         interval.fit(train.with_columns(ltv_30=pl.lit(None, dtype=pl.Float64)))
+
+
+def test_users_who_never_spend_lie_inside_although_trees_never_quite_reach_zero():
+    table = shop_table(5, users=1000, payers=0.1)
+    _, end = first_and_last(table)
+    train, fresh = (
+        table.filter(part) for part in (pl.col("as_of") <= end - timedelta(days=30), pl.col("as_of") == end)
+    )
+    model = SingleStage(SPEC.with_changes(objective="mean")).fit(train)
+    found = with_interval(
+        fit_interval(model, table=train, level=0.8), features=fresh, predicted=model.predict(fresh)
+    ).with_columns(spend=fresh["label_spend_30d"])
+    held = found.with_columns(held=pl.col("spend").is_between("ltv_30_low", "ltv_30_high"))
+    assert np.mean(held.filter(pl.col("spend") == 0)["held"]) > 0.95
+    assert np.mean(held.filter(pl.col("spend") > 0)["held"]) > 0.6

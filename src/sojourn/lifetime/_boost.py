@@ -130,6 +130,8 @@ def _train(train: Rows, held: Rows, parameters: dict[str, Any], boost: BoostSpec
     booster = lightgbm.train(
         parameters, data, boost.rounds, valid_sets=[valid] if valid else [], callbacks=[stop] if valid else []
     )
+    # Every fold's models are kept until the report is written: their data need not be.
+    booster.free_dataset()
     return booster, booster.best_iteration if valid else boost.rounds
 
 
