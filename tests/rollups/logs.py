@@ -117,11 +117,11 @@ def amounts() -> st.SearchStrategy[Decimal | None]:
     return st.none() | st.integers(-50_000, 50_000).map(lambda cents: Decimal(cents) / 10_000)
 
 
-def logs(start: datetime, *, days: int, max_size: int = 30) -> st.SearchStrategy[list[Event]]:
-    """Random events of three users in the `days` after an instant; ids are unique, times and amounts repeat."""
+def logs(start: datetime, *, days: int, min_size: int = 0) -> st.SearchStrategy[list[Event]]:
+    """Up to 30 random events of three users in the `days` after an instant; ids are unique, times repeat."""
     minutes = st.integers(0, days * 24 * 12 - 1).map(lambda step: start + timedelta(minutes=5 * step))
     rows = st.tuples(st.sampled_from(["ann", "bob", "cat"]), minutes, st.sampled_from(["pay", "see"]), amounts())
-    return st.lists(rows, max_size=max_size).map(
+    return st.lists(rows, min_size=min_size, max_size=30).map(
         lambda drawn: [Event(f"e{(7 * at) % 31:02}", *row) for at, row in enumerate(drawn)]
     )
 

@@ -1,5 +1,6 @@
 """Rollups and portraits in, point-in-time tables out: one row per user and day, features from strictly before it."""
 
+import json
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -7,13 +8,15 @@ from uuid import uuid4
 
 import polars as pl
 
-from sojourn.core import fingerprint
+from sojourn.core import SojournError, UnreadableSource, fingerprint
 from sojourn.features.portrait import USERS
 from sojourn.features.query import Question, ask, feature_query, population_query, training_query
 from sojourn.features.spec import FeatureSpec
 from sojourn.warehouse import PartitionInfo, Warehouse
 
 TABLE = "features"
+# Raised when the meaning of a feature changes, so that tables written before are known to be old.
+HABITS = "1"
 KEYS = ("as_of", "user_id")
 ORDER = f"ORDER BY {', '.join(KEYS)}"
 
@@ -64,13 +67,20 @@ def export_training_set(warehouse: Warehouse, spec: FeatureSpec, as_ofs: Sequenc
 
 
 def _export(warehouse: Warehouse, query: str, *, out: Path) -> int:
-    out.parent.mkdir(parents=True, exist_ok=True)
     staged = out.with_name(f".{out.name}.{uuid4().hex}")
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
         rows = warehouse.engine.copy(query, order_by=KEYS, to=staged, metadata={})
         staged.replace(out)
+    except OSError as fault:
+        if isinstance(fault, SojournError):
+            raise
+        raise UnreadableSource(
+            f"{out} cannot be written: {fault.strerror}. Choose another place with --out."
+        ) from fault
     finally:
-        staged.unlink(missing_ok=True)
+        if staged.exists():
+            staged.unlink()
     return rows
 
 
@@ -79,5 +89,5 @@ def _fingerprint(question: Question) -> str:
     days = (f"{day} {question.found.stored[day]}" for day in question.found.days(date.min, as_of))
     users = (info.fingerprint for info in question.warehouse.partitions(USERS))
     # Labels do not change features, so they are not part of what was asked.
-    asked = question.spec.with_changes(labels={"aggregates": question.spec.labels.aggregates[:1]}).fingerprint
-    return fingerprint("features", asked, *days, *users)
+    asked = json.dumps(question.spec.model_dump(mode="json", exclude={"labels"}), sort_keys=True)
+    return fingerprint("features", HABITS, asked, *days, *users)

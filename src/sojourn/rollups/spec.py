@@ -123,8 +123,7 @@ class RollupSpec(Spec):
 
 
 def user_rollup(active: str | None = None) -> RollupSpec:
-    """What is worth counting of any user, over 1 to 90 days: events and the last of them, active days, spend, purchases,
-    refunds.
+    """What is worth counting of any user, over 1 to 90 days: what they did, on how many days, what they paid.
 
     A purchase is a row with a positive `amount`, a refund one with a negative `amount`. `active` is a SQL condition for
     rows that the user did (None: every row), so that messages sent to users do not count as their activity.
