@@ -97,7 +97,7 @@ def _examples(engine: Engine, faults: Faults) -> str:
             f"SELECT line, raw FROM {FAULTS} WHERE reason = $reason ORDER BY source, line LIMIT 1", reason=reason
         )
         place = f"first in line {line}" if line else "for example"
-        parts.append(f"{faults.reasons[reason]:,} times: {reason} ({place}: {(raw or '')[:160].strip()}).")
+        parts.append(f"{faults.reasons[reason]:,} times: {reason} ({place}: {' '.join((raw or '').split())[:160]}).")
     return " ".join(parts)
 
 

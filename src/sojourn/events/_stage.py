@@ -149,7 +149,7 @@ class Staging:
         return _Column(sql, target, tuple(missing), shared=shared)
 
     def _time(self, name: str, reading: Reading, *, kind: str, missing: list[tuple[str, str]]) -> _Column:
-        zone = "UTC" if name == "day" else self.spec.zone or "UTC"
+        zone = "UTC" if name == "day" else self.spec.time_zone or "UTC"
         if self.spec.time_format is not None and (kind == "VARCHAR" or self.spec.time_format in EPOCHS):
             time = declared_instant(reading, time_format=self.spec.time_format, zone=zone)
         else:
@@ -164,9 +164,9 @@ class Staging:
         return _Column(sql, "TIMESTAMP WITH TIME ZONE", (*faults, *self._clock_faults(name)), note or None)
 
     def _zone_note(self, name: str) -> str:
-        if self.spec.zone is not None:
-            return f"Times in {name} without a zone are read in {self.spec.zone}, as declared."
-        return f"Times in {name} without a zone are read in UTC, since no zone is declared (--zone)."
+        if self.spec.time_zone is not None:
+            return f"Times in {name} without a zone are read in {self.spec.time_zone}, as declared."
+        return f"Times in {name} without a zone are read in UTC, since no zone is declared (--time-zone)."
 
     def _clock_faults(self, name: str) -> Iterator[tuple[str, str]]:
         if name == "arrived_at":

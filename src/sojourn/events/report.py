@@ -41,6 +41,21 @@ class IngestReport:
         """
         return f"read {self.read:,} = kept {self.kept:,} + duplicate {self.duplicate:,} + rejected {self.rejected:,}"
 
+    def lines(self) -> list[tuple[str, int]]:
+        """The account as lines of a small table: a name and a count each."""
+        corrections = [("  of these corrections", self.corrections)] if self.corrections else []
+        reasons = [(f"  {reason}", count) for reason, count in self.reasons.items()]
+        return [
+            ("read", self.read),
+            ("kept", self.kept),
+            *corrections,
+            ("duplicate", self.duplicate),
+            ("rejected", self.rejected),
+            *reasons,
+            ("partitions written", self.written),
+            ("partitions unchanged", self.unchanged),
+        ]
+
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values, for JSON."""
         return {

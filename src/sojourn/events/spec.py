@@ -39,8 +39,8 @@ class IngestSpec(Spec):
     guessed from common names, and every guess is reported. Columns of theirs that are not mapped are kept under their
     own names in snake case: all of them, or those in `keep`. `types` fixes the SQL type of such a column.
 
-    `zone` is the zone of times that carry none (UTC when None); `time_format` reads them: a strptime format, or `s`,
-    `ms`, `us` for epochs. Rows with a fault beyond `max_rejected_share`, or rows without a user beyond
+    `time_zone` is the zone of times that carry none (UTC when None); `time_format` reads them: a strptime format, or
+    `s`, `ms`, `us` for epochs. Rows with a fault beyond `max_rejected_share`, or rows without a user beyond
     `max_anonymous_share`, refuse the whole source. An event later than its arrival by more than `max_clock_skew_s`, or
     before `earliest` (an unset clock), is a fault.
 
@@ -55,7 +55,7 @@ class IngestSpec(Spec):
     columns: dict[str, str] = Field(default_factory=dict)
     keep: tuple[str, ...] | None = None
     types: dict[str, str] = Field(default_factory=dict)
-    zone: str | None = None
+    time_zone: str | None = None
     time_format: str | None = None
     max_rejected_share: float = Field(default=0.05, ge=0, le=1)
     max_anonymous_share: float = Field(default=0.3, ge=0, le=1)
@@ -70,7 +70,7 @@ class IngestSpec(Spec):
                 raise ValueError(f"{name!r} cannot be a column's name; use small letters, digits and _")
         return columns
 
-    @field_validator("zone")
+    @field_validator("time_zone")
     @classmethod
     def _known(cls, zone: str | None) -> str | None:
         from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
