@@ -67,7 +67,12 @@ def table_model(table: StoredTable) -> "type[DataFrameModel]":
     >>> sorted(table_model("items").to_schema().columns)
     ['arrived_at', 'item_id']
     """
-    import pandera.polars as pa
+    import warnings
+
+    with warnings.catch_warnings():
+        # Where pyspark is installed, pandera imports it, and pyspark warns of any pandas of its own generation.
+        warnings.simplefilter("ignore", FutureWarning)
+        import pandera.polars as pa
 
     columns = COLUMNS[table]
     fields = {name: pa.Field(nullable=column.nullable, unique=column.unique) for name, column in columns.items()}
