@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 2
 .PHONY: demo test test-all lint docs format clean
 .DELETE_ON_ERROR:
 
-demo: .venv/installed
+demo: .venv/demo
 	$(BIN)/sojourn demo
 
 test: .venv/installed lint
@@ -27,9 +27,15 @@ format: .venv/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-.venv/installed: pyproject.toml constraints.txt
+.venv/bin/python:
 	$(or $(shell command -v $(PYTHON)),python3) -m venv .venv
-	$(BIN)/pip install --quiet --upgrade-strategy only-if-needed -c constraints.txt -e '.[dev]'
+
+.venv/demo: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[demo]'
+	touch $@
+
+.venv/installed: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $@
 
 clean:

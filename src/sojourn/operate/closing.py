@@ -9,7 +9,7 @@ from sojourn.lifetime import Comparison, model_label
 if TYPE_CHECKING:
     from sojourn.operate.demo import Demo
 
-WIDTH = 100
+WIDTH = 118
 SHOWN = {"value": ("mae", "gini", "bias"), "probability": ("brier", "auc", "bias")}
 HEADS = {"mae": "MAE", "gini": "Gini", "brier": "Brier", "auc": "AUC", "bias": "total bias"}
 TITLES = {"ltv": "Spend in the next {} days", "churn": "No purchase in the next {} days"}
