@@ -1,7 +1,7 @@
 """Gradient-boosted trees trained on groups of users: every training row also has a prediction that never saw it."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -180,8 +180,3 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except OSError as fault:
         raise UnreadableSource(f"lifetime: cannot read {path}: {fault.strerror}. Was the model saved there?") from fault
-
-
-def names_of(folder: Path, *, name: str) -> Sequence[str]:
-    """The files of an ensemble in a folder."""
-    return sorted(path.name for path in folder.glob(f"{name}_*.txt"))

@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-import polars as pl
-
 from sojourn.evaluate import (
     METRICS,
     Callout,
@@ -29,6 +27,7 @@ from sojourn.evaluate import (
     reliability_chart,
     scores_part,
 )
+from sojourn.lifetime._charts import theme_chart
 from sojourn.lifetime.compare import Comparison
 from sojourn.lifetime.effects import feature_effects
 from sojourn.lifetime.interval import TRUTH
@@ -217,8 +216,8 @@ def _value_charts(comparison: Comparison, spec: LifetimeSpec) -> list[Part]:
         Chart(
             decile_chart(decile_table(truth, chosen), unit=spec.unit),
             "Predicted and actual spend, from the highest tenth of users to the lowest",
-            how_to_read="Users are sorted by prediction and cut into ten equal groups. Bars of equal height: the "
-            "level is right. Falling bars: the order is right.",
+            how_to_read="Users are sorted by prediction and cut into ten equal groups. A diamond at the top of its bar: "
+            "the level is right. Falling bars: the order is right.",
         ),
         Chart(
             gain_chart(truth, {labels[name]: table[name].to_numpy() for name in ranked}),
@@ -252,7 +251,8 @@ def _coverage_parts(comparison: Comparison) -> list[Part]:
             f"The intervals held for {held} of users; {promised} was promised",
             caption=f"95 % interval of the share: {ends}.",
             how_to_read="One dot per tenth of users, the highest predictions at 1. A dot on the line: intervals there "
-            "are as wide as they should be.",
+            "are as wide as they should be. Where most users spend exactly nothing it lies above: zero is always "
+            "inside.",
         )
     ]
 
@@ -287,9 +287,6 @@ def _effect_parts(comparison: Comparison) -> list[Part]:
     effects = feature_effects(comparison.model, table=comparison.features)
     if effects.is_empty():
         return [Prose("The chosen model reads one rule, so there are no feature effects to show.")]
-    themes = (
-        effects.group_by("theme").agg(pl.col("share").sum()).filter(pl.col("share") > 0).sort("share", descending=True)
-    )
     of_pace = not isinstance(comparison.spec, ChurnSpec)
     lead = (
         "The trees start from the user's own pace (past spend a day, over several windows) and move it up or down. "
@@ -302,15 +299,12 @@ def _effect_parts(comparison: Comparison) -> list[Part]:
         Column("direction", "With more of it the prediction is", style="text"),
     ]
     return [
-        Table(
-            themes,
-            columns=[
-                Column("theme", "What moves the prediction", style="text"),
-                Column("share", "Share", style="percent", digits=0),
-            ],
-            title="What moves a prediction",
-            caption=f"{lead}Shares of the mean absolute SHAP value over users of the last fold. They say what the "
-            "model uses, not what would change if a user were made to behave otherwise.",
+        Chart(
+            theme_chart(effects),
+            "What moves a prediction",
+            caption=f"{lead}Shares of the mean absolute SHAP value over users of the last fold.",
+            how_to_read="The longer the bar, the more the model leans on that kind of fact. It says what the model "
+            "uses, not what would change if a user were made to behave otherwise.",
         ),
         Folded("Single features", parts=(Table(effects.head(SHOWN_EFFECTS), columns=columns),)),
     ]

@@ -113,7 +113,7 @@ def _spend_parts(outlook: Outlook, spec: LifetimeSpec) -> list[Part]:
             histogram_chart(
                 users["expected_spend"].to_numpy(), label=f"Expected spend, next {days} days", unit=spec.unit
             ),
-            "Most of the spend comes from few users",
+            "How many users are expected to spend how much",
             how_to_read="Each bar counts users by what they are expected to spend; the line is the median user.",
         ),
         Table(
@@ -121,8 +121,8 @@ def _spend_parts(outlook: Outlook, spec: LifetimeSpec) -> list[Part]:
             columns=_columns(outlook.high_spenders, spec),
             title="Likely high spenders",
             caption=f"The first {min(SHOWN_USERS, outlook.high_spenders.height)} of {outlook.high_spenders.height:,}; "
-            f"all are in likely_high_spenders.csv. From and to: {level} of users spend between them. Usual: at the "
-            "rate of the longest time known.",
+            f"all are in likely_high_spenders.csv. From, to: the interval that shall hold for {level} of users. Usual: "
+            f"{days} days at the user's rate over the longest time known.",
         ),
     ]
 

@@ -66,14 +66,20 @@ def run_study(
     Writes into the folder `out`: `metrics.json`, `comparison.csv`, `report.html`, `models/`, `predictions.parquet`,
     `likely_high_spenders.csv`, `high_spenders_at_risk.csv`. `end` defaults to the day after the last in the log.
     """
-    table = training_table(warehouse, spec=spec, features=features, end=end)
+    with progress("Features of past dates", total=1) as advance:
+        table = training_table(warehouse, spec=spec, features=features, end=end)
+        advance(1)
     comparisons = _compare_all(table, spec)
     picked = {comparison.spec.name: comparison.chosen for comparison in comparisons}
-    model = Lifetime(spec.with_changes(models={**picked, **spec.models})).fit(table)
-    model.save(out / MODELS_FOLDER)
-    predicted = _predict(model, scoring_table(warehouse, features=features, as_of=end), out)
-    _write_comparisons(comparisons, out)
-    write_report(out / REPORT_FILE, comparisons=comparisons, spec=spec, outlook=predicted.outlook)
+    with progress("Models on everything known, predictions, report", total=3) as advance:
+        model = Lifetime(spec.with_changes(models={**picked, **spec.models})).fit(table)
+        model.save(out / MODELS_FOLDER)
+        advance(1)
+        predicted = _predict(model, scoring_table(warehouse, features=features, as_of=end), out)
+        advance(1)
+        _write_comparisons(comparisons, out)
+        write_report(out / REPORT_FILE, comparisons=comparisons, spec=spec, outlook=predicted.outlook)
+        advance(1)
     return Study(comparisons, model, predicted)
 
 
@@ -141,7 +147,7 @@ def scores_summary(scores: Mapping[str, Scores]) -> pl.DataFrame:
 def _compare_all(table: pl.DataFrame, spec: LifetimeSpec) -> tuple[Comparison, ...]:
     bootstrap = BootstrapSpec(replicates=spec.replicates)
     found = []
-    with progress("models compared", total=len(spec.tasks())) as advance:
+    with progress("Models compared", total=len(spec.tasks())) as advance:
         for task in spec.tasks():
             found.append(compare(only_task(table, task), spec=task, level=spec.level, bootstrap=bootstrap))
             advance(1)
