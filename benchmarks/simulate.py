@@ -38,6 +38,7 @@ from pathlib import Path
 import duckdb
 
 connection = duckdb.connect(config={"memory_limit": "1000MB"})
+connection.execute("SET enable_progress_bar = false")
 rows = 0
 for file in sorted(Path(sys.argv[1]).glob("events/*/data.parquet")):
     copy = f"COPY (FROM '{file}') TO '{sys.argv[2]}' (FORMAT parquet, COMPRESSION zstd)"
