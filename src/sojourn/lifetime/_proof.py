@@ -216,8 +216,8 @@ def _value_charts(comparison: Comparison, spec: LifetimeSpec) -> list[Part]:
         Chart(
             decile_chart(decile_table(truth, chosen), unit=spec.unit),
             "Predicted and actual spend, from the highest tenth of users to the lowest",
-            how_to_read="Users are sorted by prediction and cut into ten equal groups. A diamond at the top of its bar: "
-            "the level is right. Falling bars: the order is right.",
+            how_to_read="Users are sorted by prediction and cut into ten equal groups. A diamond at the top of its "
+            "bar: the level is right. Falling bars: the order is right.",
         ),
         Chart(
             gain_chart(truth, {labels[name]: table[name].to_numpy() for name in ranked}),
