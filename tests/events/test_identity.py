@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -57,9 +58,11 @@ def twin(ingested: Sequence[Sequence[Row]]) -> tuple[list[tuple[Any, ...]], list
             first[row["event_id"]][content] = min(known, row["arrived_at"])
     events, superseded = [], []
     for name, versions in first.items():
-        latest = sorted(versions.items(), key=lambda pair: (pair[1], *(_greatest(cell) for cell in pair[0])), reverse=True)
+        latest = sorted(
+            versions.items(), key=lambda pair: (pair[1], *(_greatest(cell) for cell in pair[0])), reverse=True
+        )
         events.append((name, *latest[0]))
-        superseded += [(name, *old, new[1]) for new, old in zip(latest, latest[1:], strict=False)]
+        superseded += [(name, *old, new[1]) for new, old in pairwise(latest)]
     return events, superseded
 
 
@@ -183,13 +186,17 @@ def test_a_correction_moves_to_its_new_day_and_the_old_version_is_kept(warehouse
 def test_known_at_is_what_had_arrived_by_then(warehouse, tmp_path):
     row = {"event_id": "a", "user_id": "ann", "ts": "2025-03-01 10:00"}
     for amount, arrived in (("5", 3), ("7", 5), ("9", 4)):
-        path = write_csv(tmp_path / f"{amount}.csv", [{**row, "amount": amount, "arrived_at": f"2025-03-0{arrived} 00:00"}])
+        path = write_csv(
+            tmp_path / f"{amount}.csv", [{**row, "amount": amount, "arrived_at": f"2025-03-0{arrived} 00:00"}]
+        )
         take(warehouse, path)
     events = f"SELECT amount, arrived_at, NULL AS superseded_at FROM {warehouse.relation('events')}"
     earlier = f"SELECT amount, arrived_at, superseded_at FROM {warehouse.relation('superseded')}"
     for day, amount in ((3, 5), (4, 9), (5, 7), (6, 7)):
         known = f"arrived_at <= '2025-03-0{day}' AND (superseded_at IS NULL OR superseded_at > '2025-03-0{day}')"
-        found = warehouse.engine.rows(f"SELECT CAST(amount AS INTEGER) FROM ({events} UNION ALL {earlier}) WHERE {known}")
+        found = warehouse.engine.rows(
+            f"SELECT CAST(amount AS INTEGER) FROM ({events} UNION ALL {earlier}) WHERE {known}"
+        )
         assert found == [(amount,)]
 
 
@@ -222,9 +229,10 @@ def test_an_ingest_cut_between_two_days_is_completed_by_the_same_ingest(warehous
         return put(self, writer, table, change)
 
     later = AS_OF + timedelta(days=1)
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(EventDays, "_put", cut_after_two)
+    monkeypatch.setattr(EventDays, "_put", cut_after_two)
+    with pytest.raises(KeyboardInterrupt):
         take(warehouse, moved, as_of=later)
+    monkeypatch.undo()
     take(warehouse, moved, as_of=later)
     found = warehouse.frame("events").sort("event_id")
     assert found["event_id"].to_list() == ["a", "b"]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sojourn.core import EmptyInput, TooManyRejected, fingerprint
+from sojourn.core import TooManyRejected, fingerprint
 from sojourn.events._content import content_fingerprint
 from sojourn.events._sources import Source
 from sojourn.events._stage import BLANK, NO_USER, ROWS, STAGE
@@ -72,10 +72,7 @@ def collect_faults(engine: Engine, source: Source, *, table: str) -> Faults:
 
 
 def check_share(engine: Engine, faults: Faults, *, spec: IngestSpec, source: Source) -> None:
-    """Raise `TooManyRejected` where the spec allows fewer faults, `EmptyInput` where there was no row at all."""
-    where = source.files[0] if len(source.files) == 1 else f"{source.files[0]} and {len(source.files) - 1} more"
-    if faults.read == 0:
-        raise EmptyInput(f"{where} holds no rows. Give a source with rows below its header.")
+    """Raise `TooManyRejected` where the spec allows fewer faults."""
     anonymous = faults.reasons.get(NO_USER, 0)
     limits = (
         ("bad", "max_rejected_share", faults.rejected - anonymous, spec.max_rejected_share),
@@ -83,10 +80,11 @@ def check_share(engine: Engine, faults: Faults, *, spec: IngestSpec, source: Sou
     )
     for what, name, count, allowed in limits:
         if count > allowed * faults.read:
+            share = count / faults.read
+            flag = f"--{name.replace('_', '-')} {min(1.0, share + 0.01):.2f}"
             raise TooManyRejected(
-                f"{count:,} of {faults.read:,} rows of {where} are {what} ({count / faults.read:.1%}; {name} allows "
-                f"{allowed:.1%}); nothing was written. {_examples(engine, faults)} Mend the source or the mapping, or "
-                f"allow them: --{name.replace('_', '-')} {min(1.0, count / faults.read + 0.01):.2f}"
+                f"{count:,} of {faults.read:,} rows of {source.name} are {what} ({share:.1%}; {name} allows {allowed:.1%}); "
+                f"nothing was written. {_examples(engine, faults)} Mend the source or the mapping, or allow them: {flag}"
             )
 
 

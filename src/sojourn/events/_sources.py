@@ -4,6 +4,7 @@ import csv
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -48,6 +49,11 @@ class Source:
     broken: tuple[str, str] | None = None
     notes: tuple[str, ...] = ()
 
+    @property
+    def name(self) -> str:
+        """The source in a sentence."""
+        return _named(self.files)
+
 
 @dataclass(frozen=True)
 class Look:
@@ -72,12 +78,22 @@ def open_source(engine: Engine, spec: IngestSpec, *, encoding: str | None = None
     for file in files:
         _check_readable(file)
     kind = kinds.pop()
+    if kind == "csv":
+        return _open_csv(files, encoding=encoding)
+    with named_in_errors(files, kind=kind):
+        return _open_parquet(engine, files) if kind == "parquet" else _open_jsonl(engine, files)
+
+
+@contextmanager
+def named_in_errors(files: Sequence[Path | str], *, kind: str = "") -> Iterator[None]:
+    """What DuckDB says of these files while the block runs becomes `UnreadableSource` in words that name them."""
     try:
-        if kind == "parquet":
-            return _open_parquet(engine, files)
-        return _open_jsonl(engine, files) if kind == "jsonl" else _open_csv(files, encoding=encoding)
-    except EngineError as fault:
-        raise UnreadableSource(f"{_named(files)} cannot be read as {kind}: {reason_of(fault)}.") from fault
+        yield
+    except (EngineError, UnreadableSource) as fault:
+        read = f"read as {kind}" if kind else "read"
+        raise UnreadableSource(
+            f"{_named(files)} cannot be {read}: {reason_of(fault)}. Fetch it again, or leave it out."
+        ) from fault
 
 
 def expand(patterns: Sequence[str]) -> Iterator[Path]:
@@ -294,5 +310,5 @@ def _escaped(path: str) -> str:
     return re.sub(r"([*?[])", r"[\1]", path)
 
 
-def _named(files: Sequence[Path]) -> str:
+def _named(files: Sequence[Path | str]) -> str:
     return str(files[0]) if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"

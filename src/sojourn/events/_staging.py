@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sojourn.core import EngineError, UnreadableSource
+from sojourn.core import EmptyInput
 from sojourn.events._mapping import ColumnMap, map_columns
 from sojourn.events._rejected import UNDECODABLE, Faults, collect_faults
-from sojourn.events._sources import BROKEN, Look, Source, open_source, reason_of
+from sojourn.events._sources import BROKEN, Look, Source, named_in_errors, open_source
 from sojourn.events._stage import CANONICAL, ROWS, SAMPLE, STAGE, Plan, Staging
 from sojourn.events.spec import IngestSpec
 from sojourn.warehouse import Engine, Warehouse
@@ -57,8 +57,10 @@ def _read(
     warehouse: Warehouse, spec: IngestSpec, source: Source, *, as_of: datetime, as_text: frozenset[str] = frozenset()
 ) -> Staged:
     engine = warehouse.engine
-    with _named(source):
+    with named_in_errors(source.files):
         engine.run(f"CREATE OR REPLACE TEMP TABLE {SAMPLE} AS {source.sample}")
+    if not engine.rows(f"SELECT 1 FROM {SAMPLE} LIMIT 1"):
+        raise EmptyInput(f"{source.name} holds no rows that can be read. Give a source with rows below its header.")
     columns = map_columns(spec, list(source.columns), engine=engine)
     staging = Staging(
         spec=spec,
@@ -72,7 +74,7 @@ def _read(
     )
     plan = staging.plan()
     _drop(engine, BROKEN)
-    with _named(source):
+    with named_in_errors(source.files):
         engine.run(f"CREATE OR REPLACE TEMP TABLE {STAGE} AS {plan.table}")
     engine.run(f"CREATE OR REPLACE TEMP VIEW {ROWS} AS {plan.view}")
     faults = collect_faults(engine, source, table=spec.table)
@@ -91,16 +93,3 @@ def stored_types(warehouse: Warehouse, table: str) -> dict[str, str]:
 def _drop(engine: Engine, tables: Sequence[str]) -> None:
     for table in tables:
         engine.run(f"DROP TABLE IF EXISTS {table}")
-
-
-@contextmanager
-def _named(source: Source) -> Iterator[None]:
-    """What DuckDB says of a source, in words that name it."""
-    try:
-        yield
-    except (EngineError, UnreadableSource) as fault:
-        first = source.files[0]
-        more = f" and {len(source.files) - 1} more" if len(source.files) > 1 else ""
-        raise UnreadableSource(
-            f"{first}{more} cannot be read: {reason_of(fault)}. Fetch it again, or leave it out."
-        ) from fault

@@ -20,8 +20,10 @@ ZONED = r"\s*\d{4}-\d{1,2}-\d{1,2}[T ].*(Z|z|[+-]\d{2}(:?\d{2})?|[A-Z]{3,4}|[A-Z
 NAIVE = r"\s*\d{4}-\d{1,2}-\d{1,2}([T ]\d{1,2}:\d{1,2}(:\d{1,2}(\.\d*)?)?)?\s*"
 EPOCHS = {"s": r"\d{9,10}(\.\d+)?", "ms": r"\d{12,13}", "us": r"\d{15,16}"}
 TICKS_US = {"s": 1_000_000, "ms": 1_000, "us": 1}
-# A text is taken for times when this share of a sample reads as times; the rest are faults of their rows.
-ENOUGH = 0.8
+# What most values are decides how a column is read; the others are faults of their rows. A column of which so few read
+# as times is no column of times.
+MOST = 0.5
+ENOUGH = 0.1
 
 
 @dataclass(frozen=True)
@@ -67,11 +69,11 @@ def _from_text(look: Look, reading: Reading, *, text: str, zone: str) -> TimeRea
     )
     [(total, *found)] = look.engine.rows(f"SELECT count({text}), {counted} FROM {look.sample}")
     shares = {name: count / max(total, 1) for name, count in zip(tests, found, strict=True)}
-    unit = next((name for name in EPOCHS if shares[name] >= ENOUGH), None)
+    unit = next((name for name in EPOCHS if shares[name] >= MOST), None)
     if unit is not None:
         return TimeReading(_epoch(text, unit=unit), naive=False, note=f"Numbers are epochs in {unit}.")
     zoned = f"CASE WHEN regexp_full_match({text}, {literal(ZONED)}) THEN TRY_CAST({text} AS TIMESTAMPTZ) END"
-    if shares["zoned"] >= ENOUGH:
+    if shares["zoned"] >= MOST:
         naive = f"CASE WHEN regexp_full_match({text}, {literal(NAIVE)}) THEN TRY_CAST({text} AS TIMESTAMP) END"
         return TimeReading(f"coalesce({zoned}, {_in_utc(naive, zone=zone)})", naive=shares["zoned"] < 1)
     formats = _formats(look, reading, text=text)
