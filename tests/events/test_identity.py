@@ -192,12 +192,12 @@ def test_known_at_is_what_had_arrived_by_then(warehouse, tmp_path):
         take(warehouse, path)
     events = f"SELECT amount, arrived_at, NULL AS superseded_at FROM {warehouse.relation('events')}"
     earlier = f"SELECT amount, arrived_at, superseded_at FROM {warehouse.relation('superseded')}"
-    for day, amount in ((3, 5), (4, 9), (5, 7), (6, 7)):
+    for day, known_amount in ((3, 5), (4, 9), (5, 7), (6, 7)):
         known = f"arrived_at <= '2025-03-0{day}' AND (superseded_at IS NULL OR superseded_at > '2025-03-0{day}')"
         found = warehouse.engine.rows(
             f"SELECT CAST(amount AS INTEGER) FROM ({events} UNION ALL {earlier}) WHERE {known}"
         )
-        assert found == [(amount,)]
+        assert found == [(known_amount,)]
 
 
 def test_an_id_that_names_receipts_rather_than_lines_is_told(warehouse, tmp_path):

@@ -11,9 +11,9 @@ GOOD = {"user_id": "ann", "ts": "2025-03-01 10:00", "amount": "5"}
 
 def log(*, good: int, nameless: int = 0, bad: int = 0) -> list[dict[str, str | None]]:
     """Rows of each kind."""
-    nobody: dict[str, str | None] = {**GOOD, "user_id": None}
-    never: dict[str, str | None] = {**GOOD, "ts": "never"}
-    return [{**GOOD, "amount": str(n)} for n in range(good)] + [nobody] * nameless + [never] * bad
+    rows: list[dict[str, str | None]] = [{**GOOD, "amount": str(n)} for n in range(good)]
+    rows += [{**GOOD, "user_id": None} for _ in range(nameless)]
+    return [*rows, *({**GOOD, "ts": "never"} for _ in range(bad))]
 
 
 def test_a_twentieth_of_bad_rows_passes_and_one_more_refuses_all(warehouse, tmp_path):

@@ -14,7 +14,7 @@ from sojourn.events._sources import expand
 from sojourn.warehouse import Warehouse
 from tests.events.logs import AS_OF, stored, take, write_csv
 
-LOG = [
+LOG: list[dict[str, str | None]] = [
     {
         "user_id": "0042",
         "ts": "2025-03-01 10:00:00",

@@ -83,8 +83,9 @@ def check_share(engine: Engine, faults: Faults, *, spec: IngestSpec, source: Sou
             share = count / faults.read
             flag = f"--{name.replace('_', '-')} {min(1.0, share + 0.01):.2f}"
             raise TooManyRejected(
-                f"{count:,} of {faults.read:,} rows of {source.name} are {what} ({share:.1%}; {name} allows {allowed:.1%}); "
-                f"nothing was written. {_examples(engine, faults)} Mend the source or the mapping, or allow them: {flag}"
+                f"{count:,} of {faults.read:,} rows of {source.name} are {what} ({share:.1%}; {name} allows "
+                f"{allowed:.1%}); nothing was written. {_examples(engine, faults)} "
+                f"Mend the source or the mapping, or allow them: {flag}"
             )
 
 
