@@ -1,6 +1,6 @@
 """Rollups and portraits come in; out come tables of what was known of each user on a day, and what came after."""
 
-from sojourn.features.spec import FeatureSpec, LabelSpec
+from sojourn.features.spec import FeatureSpec, LabelSpec, features_from
 from sojourn.features.table import (
     export_features,
     export_training_set,
@@ -16,6 +16,7 @@ __all__ = [
     "export_features",
     "export_training_set",
     "feature_table",
+    "features_from",
     "population",
     "training_set",
     "write_features",

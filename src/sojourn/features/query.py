@@ -54,12 +54,10 @@ def training_query(question: Question) -> str:
 
 def _parts(question: Question) -> Columns:
     warehouse, spec, as_ofs = question.warehouse, question.spec, question.as_ofs
-    days = question.found.days(date.min, max(as_ofs))
-    relation = warehouse.relation(spec.rollup.table, only=[{"grain": "day", "start": str(day)} for day in days])
     totals = {name: [whole_past()] for name in spec.additive()}
-    history_days = (max(as_ofs) - days[0]).days
+    history_days = (max(as_ofs) - question.found.first).days
     parts = {
-        "habits": habit_query(spec, relation, as_ofs=as_ofs, history_days=history_days),
+        "habits": habit_query(spec, _past(question), as_ofs=as_ofs, history_days=history_days),
         "windows": window_query(warehouse, question.found, as_ofs=as_ofs, reading=declared(spec.rollup)),
     }
     if totals:
@@ -144,12 +142,25 @@ def _joined(parts: Columns, columns: Columns) -> str:
 
 def population_query(question: Question) -> str:
     """SQL for `as_of`, how many users were seen before it and are kept, and how many test accounts are left out."""
-    parts = _parts(question)
-    left_out = "coalesce(portrait.is_left_out, false)" if "portrait" in parts else "false"
-    joined = "LEFT JOIN portrait USING (user_id, as_of)" if "portrait" in parts else ""
-    kept = {name: query for name, query in parts.items() if name in ("habits", "portrait")}
-    named = ", ".join(f"{name} AS ({query})" for name, query in kept.items())
+    looks = ", ".join(f"(DATE '{as_of}')" for as_of in question.as_ofs)
+    parts = {
+        "looks(as_of)": f"VALUES {looks}",
+        "firsts": f"SELECT user_id, min(start) AS first FROM {_past(question)} GROUP BY user_id",
+        "seen": "SELECT user_id, as_of FROM firsts JOIN looks ON first < as_of",
+    }
+    joined, left_out = "seen", "false"
+    if question.portraits is not None:
+        parts["portrait"] = portrait_query(question.warehouse, question.portraits, as_ofs=question.as_ofs)
+        joined, left_out = "seen LEFT JOIN portrait USING (user_id, as_of)", "coalesce(is_left_out, false)"
+    named = ", ".join(f"{name} AS ({query})" for name, query in parts.items())
     return (
         f"WITH {named} SELECT as_of, count(*) FILTER (WHERE NOT {left_out}) AS users, "
-        f"count(*) FILTER (WHERE {left_out}) AS test_accounts FROM habits {joined} GROUP BY as_of ORDER BY as_of"
+        f"count(*) FILTER (WHERE {left_out}) AS test_accounts FROM {joined} GROUP BY as_of ORDER BY as_of"
     )
+
+
+def _past(question: Question) -> str:
+    """All partials before the last day looked from."""
+    days = question.found.days(date.min, max(question.as_ofs))
+    cells = [{"grain": "day", "start": str(day)} for day in days]
+    return question.warehouse.relation(question.spec.rollup.table, only=cells)

@@ -1,12 +1,13 @@
 """Which features a user gets and what is to be predicted: plain settings."""
 
+from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from sojourn.core import Spec
-from sojourn.rollups import RollupSpec, user_rollup
+from sojourn.core import BadSpec, Spec
+from sojourn.rollups import RollupSpec, rollups_from, user_rollup
 
 ADDITIVE = frozenset({"count", "sum", "active_days"})
 TEST_ACCOUNTS = "is_test"
@@ -85,3 +86,19 @@ class FeatureSpec(Spec):
         """
         days = [name for name, each in self.rollup.aggregates.items() if each.function == "active_days"]
         return {name: "" if name == "active_days" else f"{name.removesuffix('_days')}_" for name in days}
+
+
+def features_from(settings: Mapping[str, Any]) -> FeatureSpec:
+    """The spec that table `[features]` of `sojourn.toml` declares; its `rollup` names one of the `[rollups.<name>]`.
+
+    Without a name it is the rollup `user`, as declared or else as `user_rollup` has it.
+
+    >>> features_from({"features": {"history_days": 60}}).history_days
+    60
+    """
+    section = dict(settings.get("features", {}))
+    declared = {"user": user_rollup()} | {spec.name: spec for spec in rollups_from(settings)}
+    name = section.pop("rollup", "user")
+    if name not in declared:
+        raise BadSpec(f"[features] has rollup = {name!r}; declared are {', '.join(declared)}. Add [rollups.{name}].")
+    return FeatureSpec(**{**section, "rollup": declared[name]})

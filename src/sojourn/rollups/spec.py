@@ -1,6 +1,7 @@
 """What is counted, per which keys, over which windows: plain settings."""
 
 import re
+from collections.abc import Mapping
 from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -167,7 +168,7 @@ def whole_days(days: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(sorted(days))
 
 
-def rollups_from(settings: dict[str, Any]) -> list[RollupSpec]:
+def rollups_from(settings: Mapping[str, Any]) -> list[RollupSpec]:
     """The rollups that the tables `[rollups.<name>]` of `sojourn.toml` declare; `user_rollup()` when there is none."""
     tables = settings.get("rollups", {})
     return [RollupSpec(name=name, **table) for name, table in tables.items()] or [user_rollup()]

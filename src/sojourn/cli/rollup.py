@@ -1,0 +1,97 @@
+"""`sojourn rollup`: events are counted into day partials, and windows are read from them."""
+
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from sojourn.rollups import BackfillReport, RollupSpec
+
+WAREHOUSE = Annotated[Path, typer.Option(help="The warehouse's folder.")]
+CONFIG = Annotated[Path | None, typer.Option(help="Settings; ./sojourn.toml when left out.")]
+NAME = Annotated[
+    str | None,
+    typer.Option(help="Only this one of the [rollups.<name>] declared; all when left out.", show_default=False),
+]
+DAYS = ["%Y-%m-%d"]
+
+rollup = typer.Typer(help="Count events into day partials, and read windows from them.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the program."""
+    app.add_typer(rollup, name="rollup", epilog="Example: sojourn rollup backfill --warehouse ./warehouse")
+
+
+@rollup.command(epilog="Example: sojourn rollup backfill --from 2017-01-01 --to 2018-01-01")
+def backfill(
+    start: Annotated[
+        datetime | None, typer.Option("--from", formats=DAYS, metavar="DATE", help="The first day; of all history when left out.")
+    ] = None,
+    end: Annotated[
+        datetime | None,
+        typer.Option("--to", formats=DAYS, metavar="DATE", help="The day after the last; of all history when left out."),
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--rebuild", help="Replace, over all history, what another definition made.")
+    ] = False,
+    name: NAME = None,
+    warehouse: WAREHOUSE = Path("warehouse"),
+    config: CONFIG = None,
+) -> None:
+    """Build the day partials that are missing or stale, and skip those that are current.
+
+    A killed run is resumed by running it again.
+    """
+    from sojourn.core import BadSpec
+    from sojourn.rollups import backfill as build
+    from sojourn.rollups import rebuild
+
+    if again and (start or end):
+        raise BadSpec("--rebuild replaces partials over all history. Leave out --from and --to.")
+    store, specs = _opened(warehouse, config, name)
+    for spec in specs:
+        report = rebuild(store, spec) if again else build(store, spec, start=_day(start), end=_day(end))
+        typer.echo(_account(report))
+
+
+@rollup.command(epilog="Example: sojourn rollup advance --day 2017-12-31")
+def advance(
+    day: Annotated[datetime, typer.Option(formats=DAYS, metavar="DATE", help="The business day that has closed.")],
+    name: NAME = None,
+    warehouse: WAREHOUSE = Path("warehouse"),
+    config: CONFIG = None,
+) -> None:
+    """Close a day: build its partial, and write table windows_<name> as of the morning after."""
+    from sojourn.rollups import advance as close
+
+    store, specs = _opened(warehouse, config, name)
+    for spec in specs:
+        report = close(store, spec, day=day.date())
+        done = "written" if report.written else "current"
+        typer.echo(f"{_account(report.partials)}\n{report.table}: {report.rows:,} rows as of {report.as_of}, {done}")
+
+
+def _opened(warehouse: Path, config: Path | None, name: str | None) -> "tuple[Any, list[RollupSpec]]":
+    from sojourn.cli.settings import open_warehouse, read_settings
+    from sojourn.core import BadSpec
+    from sojourn.rollups import rollups_from
+
+    settings = read_settings(config)
+    declared = {spec.name: spec for spec in rollups_from(settings)}
+    if name is not None and name not in declared:
+        raise BadSpec(
+            f"There is no rollup {name!r}; there are {', '.join(declared)}. Declare [rollups.{name}] in sojourn.toml."
+        )
+    return open_warehouse(warehouse, settings), [spec for spec in declared.values() if name in (None, spec.name)]
+
+
+def _account(report: "BackfillReport") -> str:
+    days = f"{len(report.built):,} days built, {report.current:,} current, {len(report.dropped):,} dropped"
+    return f"{report.table}: {days} (definition {report.definition})"
+
+
+def _day(moment: datetime | None) -> date | None:
+    return None if moment is None else moment.date()
