@@ -110,9 +110,9 @@ def _spec(settings: dict[str, Any], horizon: list[int] | None) -> Any:
 
 
 def _features(settings: dict[str, Any]) -> Any:
-    from sojourn.features import FeatureSpec
+    from sojourn.features import features_from
 
-    return FeatureSpec(**settings.get("features", {}))
+    return features_from(settings)
 
 
 def _day(moment: datetime | None) -> date | None:
