@@ -11,9 +11,11 @@ GOOD = {"user_id": "ann", "ts": "2025-03-01 10:00", "amount": "5"}
 
 def log(*, good: int, nameless: int = 0, bad: int = 0) -> list[dict[str, str | None]]:
     """Rows of each kind."""
+    kinds: list[tuple[int, dict[str, str | None]]] = [(nameless, {"user_id": None}), (bad, {"ts": "never"})]
     rows: list[dict[str, str | None]] = [{**GOOD, "amount": str(n)} for n in range(good)]
-    rows += [{**GOOD, "user_id": None} for _ in range(nameless)]
-    return [*rows, *({**GOOD, "ts": "never"} for _ in range(bad))]
+    for count, fault in kinds:
+        rows += [{**GOOD, **fault}] * count
+    return rows
 
 
 def test_a_twentieth_of_bad_rows_passes_and_one_more_refuses_all(warehouse, tmp_path):
