@@ -80,3 +80,11 @@ def test_effects_add_up_to_the_score():
     ensemble = cross_fit(rows, objective=LOSS, boost=BOOST)
     spread = ensemble.effects(rows.matrix).sum(axis=1) - ensemble.raw(rows.matrix)
     assert np.ptp(spread) < 1e-9
+
+
+def test_what_only_one_group_has_is_learned_all_the_same():
+    rows = rows_of(6)
+    lone = Rows(rows.matrix, np.where(rows.group == 2, 1.0, 0.0), rows.group)
+    ensemble = cross_fit(lone, objective={"objective": "tweedie"}, boost=BOOST)
+    assert np.isfinite(ensemble.raw(lone.matrix)).all()
+    assert np.isfinite(cross_fit(lone.only(rows.group == 2), objective=LOSS, boost=BOOST).raw(lone.matrix)).all()

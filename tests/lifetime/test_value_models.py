@@ -157,6 +157,13 @@ class TestBadInput:
         assert f"no user spent anything within 30 days after the as-of dates {first} to {last}" in str(refused.value)
         assert "('label_spend_30d' is never above 0). Check the mapping of the amount column" in str(refused.value)
 
+    def test_hardly_any_purchase_in_the_label_window(self, name, train):
+        if name == "repeat":
+            return
+        few = train.with_columns(label_spend_30d=pl.when(pl.col("user_id") < "u00003").then(5.0).otherwise(0.0))
+        with pytest.raises(BadInput, match=r"needs at least 10 users who spent something within 30 days .* and got 3"):
+            built(name).fit(few)
+
     def test_an_empty_table(self, name, train):
         with pytest.raises(EmptyInput, match=r"fit got a table without rows"):
             built(name).fit(train.clear())

@@ -102,6 +102,8 @@ def cross_fit(rows: Rows, *, objective: Mapping[str, Any], boost: BoostSpec) -> 
 
     def fit(group: int) -> "tuple[Booster, int]":
         held = rows.group == group
+        if not rows.target[~held].any():  # one group has all that there is: nothing could be learned without it
+            held = np.zeros_like(held)
         return _train(rows.only(~held), rows.only(held), {**_parameters(boost, len(held)), **objective}, boost)
 
     groups = range(boost.groups)

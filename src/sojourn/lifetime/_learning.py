@@ -10,7 +10,7 @@ from sojourn.lifetime._boost import Floats, Ints, Rows, user_groups
 from sojourn.lifetime._design import KEYS, PACE_FLOOR_SHARE, Design, Pace, labelled
 from sojourn.lifetime.spec import ValueSpec
 
-LEAST_USERS = 20
+LEAST_USERS, LEAST_SPENDERS = 20, 10
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ def learn(table: pl.DataFrame, *, spec: ValueSpec, where: str) -> Lesson:
     known = labelled(table, spec=spec, where=where)
     need_users(known, where=where)
     need_spend(known, spec=spec, where=where)
+    need_spenders(known, spec=spec, where=where)
     design = Design.learn(known, spec=spec, where=where)
     pace = Pace.learn(known, spec=spec, where=where)
     truth = known[spec.label].cast(pl.Float64).to_numpy()
@@ -80,6 +81,16 @@ def need_spend(table: pl.DataFrame, *, spec: ValueSpec, where: str) -> None:
             f"{where}: no user spent anything within {spec.horizon_days} days after the as-of dates {first!s} to "
             f"{last!s} ({spec.label!r} is never above 0). "
             "Check the mapping of the amount column, or use other as-of dates."
+        )
+
+
+def need_spenders(table: pl.DataFrame, *, spec: ValueSpec, where: str) -> None:
+    """Raise `BadInput` when so few users spent that trees would learn them by heart."""
+    spenders = table.filter(pl.col(spec.label) > 0)["user_id"].n_unique()
+    if spenders < LEAST_SPENDERS:
+        raise BadInput(
+            f"{where} needs at least {LEAST_SPENDERS} users who spent something within {spec.horizon_days} days after "
+            f"an as-of date and got {spenders}. Bring more users or more history, or take a longer horizon."
         )
 
 
