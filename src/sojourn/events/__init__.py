@@ -6,7 +6,9 @@ from sojourn.events._world_truth import truth_warehouse
 from sojourn.events._world_whatif import truth_activity, truth_days
 from sojourn.events.cdnow import ingest_cdnow
 from sojourn.events.complete_journey import COMPLETE_JOURNEY_ZONE, ingest_complete_journey
+from sojourn.events.in_place import Registration, register_events
 from sojourn.events.ingest import ingest
+from sojourn.events.portraits import users_as_of
 from sojourn.events.report import IngestReport
 from sojourn.events.simulate import SimulationReport, simulate
 from sojourn.events.spec import IngestSpec
@@ -16,15 +18,17 @@ __all__ = [
     "IngestReport",
     "IngestSpec",
     "PushPlan",
+    "Registration",
     "SimulationReport",
     "WorldSpec",
     "best_activity",
     "ingest",
     "ingest_cdnow",
     "ingest_complete_journey",
+    "register_events",
     "simulate",
     "truth_activity",
     "truth_days",
     "truth_warehouse",
+    "users_as_of",
 ]
-

@@ -180,7 +180,7 @@ def _open_jsonl(engine: Engine, files: Sequence[Path]) -> Source:
     first = engine.rows(f"SELECT ltrim({LINE}) FROM {lines} WHERE {LINE} IS NOT NULL LIMIT 1")
     if first and first[0][0].startswith("["):
         raise BadInput(f"{_named(files)} holds one JSON array, not a line for each row. Convert it: jq -c '.[]' FILE")
-    is_row = f"json_valid({LINE}) AND json_type({LINE}) = 'OBJECT'"
+    is_row = is_object(LINE)
     found = engine.rows(f"SELECT DISTINCT unnest(json_keys({LINE})) AS k FROM {lines} WHERE {is_row} ORDER BY k")
     names = [name for (name,) in found]
     if not names:
@@ -195,6 +195,12 @@ def _open_jsonl(engine: Engine, files: Sequence[Path]) -> Source:
 
     columns = dict.fromkeys(names, "VARCHAR")
     return Source(relation(files), _sample(files, relation), columns, tuple(map(str, files)), text=True, places=(LINE,))
+
+
+def is_object(text: str) -> str:
+    """SQL that says whether a text is a JSON object; NULL is none."""
+    # CASE, not AND: DuckDB evaluates both sides of an AND, and json_type refuses the whole query for a broken text.
+    return f"CASE WHEN json_valid({text}) THEN json_type({text}) = 'OBJECT' ELSE FALSE END"
 
 
 def _lines(files: Sequence[Path]) -> str:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from sojourn.core import BadSpec, EngineError
 from sojourn.events._mapping import ColumnMap, Reading
-from sojourn.events._sources import LINE, Look, Source, reason_of
+from sojourn.events._sources import LINE, Look, Source, is_object, reason_of
 from sojourn.events._times import EPOCHS, declared_instant, instant
 from sojourn.events._types import EXACT_NUMBER, cast, infer_types, stored_type
 from sojourn.events.spec import NEEDED, IngestSpec
@@ -234,10 +234,7 @@ class Staging:
     def _line_faults(self) -> Iterator[tuple[str, str]]:
         if LINE in self.source.places:
             yield f"{LINE} IS NULL OR trim({LINE}) = ''", BLANK
-            yield (
-                f"NOT coalesce(json_valid({LINE}) AND json_type({LINE}) = 'OBJECT', FALSE)",
-                "the line is no JSON object",
-            )
+            yield f"NOT {is_object(LINE)}", "the line is no JSON object"
 
     def _raw(self) -> str:
         if LINE in self.source.places:
