@@ -41,3 +41,16 @@ def files_of(warehouse: Warehouse) -> dict[str, bytes]:
     """Every data file of the warehouse and its bytes."""
     found = sorted(warehouse.root.glob("[!_]*/**/*.parquet"))
     return {str(file.relative_to(warehouse.root)): file.read_bytes() for file in found}
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[str | None]]) -> str:
+    """The same from rows without names; a row may be too short or too long."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as handle:
+        csv.writer(handle, lineterminator="\n").writerows([columns, *rows])
+    return str(path)
+
+
+def rows_of(warehouse: Warehouse, columns: str, table: str = "events") -> list[tuple[Any, ...]]:
+    """SQL expressions over a table, row by row, sorted."""
+    return warehouse.engine.rows(f"SELECT {columns} FROM {warehouse.relation(table)} ORDER BY ALL")

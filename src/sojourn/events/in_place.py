@@ -55,7 +55,8 @@ def register_events(warehouse: Warehouse, spec: IngestSpec, *, folder: str, part
     warehouse.register("events", source)
     days = warehouse.partitions("events")
     shown = {name: each.shown for name, each in readings.items()}
-    return Registration(source, len(days), sum(day.rows for day in days), shown, mapped.notes)
+    notes = (*mapped.notes, *_zone_notes(columns, readings, spec))
+    return Registration(source, len(days), sum(day.rows for day in days), shown, notes)
 
 
 def _as_ours(warehouse: Warehouse, scan: str, name: str, reading: Reading, *, zone: str | None) -> str:
@@ -73,6 +74,12 @@ def _as_ours(warehouse: Warehouse, scan: str, name: str, reading: Reading, *, zo
         return f"timezone({literal(zone or 'UTC')}, CAST({reading.sql} AS TIMESTAMP))"
     # Spark knows STRING, not VARCHAR without a length.
     return cast(reading.sql, source=kind, to=target).replace("AS VARCHAR)", "AS STRING)")
+
+
+def _zone_notes(columns: Mapping[str, str], readings: Mapping[str, Reading], spec: IngestSpec) -> list[str]:
+    naive = [name for name in INSTANTS if name in readings and columns[name] != readings[name].sql]
+    told = f"{spec.time_zone}, as declared" if spec.time_zone else "UTC, since no zone is declared (--time-zone)"
+    return [f"Times in {name} without a zone are read in {told}." for name in naive]
 
 
 def _complete(columns: Mapping[str, str]) -> dict[str, str]:
