@@ -60,7 +60,7 @@ def test_the_account_is_on_stdout_and_every_guess_on_stderr(sojourn):
     assert err.splitlines() == [
         "user_id is read from column 'customer'.",
         'amount is "quantity" * "price".',
-        "No column names the event; each row is a 'purchase'.",
+        "No column names the event; each row is taken for 'purchase'.",
         "Times in ts without a zone are read in UTC, since no zone is declared (--time-zone).",
     ]
     assert events() == [("ann", "2.2000", "2024-05-01")] * 2 + [("bob", "-8.0000", "2024-05-02")]

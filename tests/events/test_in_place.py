@@ -37,7 +37,7 @@ def test_a_lake_reads_as_the_event_table(warehouse, lake):
         "shop_name": "Shop Name",
     }
     assert done.notes == (
-        "No column names the event; each row is a 'purchase'.",
+        "No column names the event; each row is taken for 'purchase'.",
         "Times in ts without a zone are read in UTC, since no zone is declared (--time-zone).",
     )
     frame = warehouse.frame("events").sort("user_id")

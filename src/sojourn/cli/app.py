@@ -1,15 +1,14 @@
 """The program `sojourn`: one verb a module, and one place where mistakes become a sentence and exit status 2."""
 
 import sys
-from importlib import import_module
-from importlib.util import find_spec
 
 import typer
 
 from sojourn import __version__
+from sojourn.cli import demo, features, ingest, ltv, rollup, simulate
 from sojourn.core import SojournError, say
 
-VERBS = ("demo", "ingest", "simulate", "rollup", "features", "ltv")
+VERBS = (demo, ingest, simulate, rollup, features, ltv)
 
 app = typer.Typer(
     name="sojourn",
@@ -36,8 +35,7 @@ def _root(
 
 
 for _verb in VERBS:
-    if find_spec(f"sojourn.cli.{_verb}"):
-        import_module(f"sojourn.cli.{_verb}").register(app)
+    _verb.register(app)
 
 
 def main() -> None:

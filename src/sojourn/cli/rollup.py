@@ -28,11 +28,12 @@ def register(app: typer.Typer) -> None:
 @rollup.command(epilog="Example: sojourn rollup backfill --from 2017-01-01 --to 2018-01-01")
 def backfill(
     start: Annotated[
-        datetime | None, typer.Option("--from", formats=DAYS, metavar="DATE", help="The first day; of all history when left out.")
+        datetime | None,
+        typer.Option("--from", formats=DAYS, metavar="DATE", help="The first day; all history's when left out."),
     ] = None,
     end: Annotated[
         datetime | None,
-        typer.Option("--to", formats=DAYS, metavar="DATE", help="The day after the last; of all history when left out."),
+        typer.Option("--to", formats=DAYS, metavar="DATE", help="The day after the last; all history's when left out."),
     ] = None,
     again: Annotated[
         bool, typer.Option("--rebuild", help="Replace, over all history, what another definition made.")

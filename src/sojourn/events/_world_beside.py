@@ -41,8 +41,8 @@ def costs_table(spec: WorldSpec, histories: list[History]) -> pl.DataFrame:
                 amount = int(prices[day, campaign]) * mood // 1000
                 rows.append((spec.start + timedelta(days=day), channel, name, amount))
     frame = pl.DataFrame(rows, schema=["day", "channel", "campaign", "amount"], orient="row")
-    amount = (pl.col("amount").cast(pl.Decimal(18, 0)).cast(MONEY) / _TEN_THOUSANDTHS).cast(MONEY)
-    return frame.with_columns(amount, currency=pl.lit("USD"))
+    dollars = (pl.col("amount").cast(pl.Decimal(18, 0)).cast(MONEY) / _TEN_THOUSANDTHS).cast(MONEY)
+    return frame.with_columns(dollars, currency=pl.lit("USD"))
 
 
 def _versions(spec: WorldSpec, history: History) -> pl.DataFrame:

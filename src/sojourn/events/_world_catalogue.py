@@ -130,7 +130,8 @@ def _appeal(genre: Table) -> Table:
         popularity = 1.0 / (3 + luck % PER_GENRE)
         appeal[first, item] += popularity
         appeal[(first + 1 + luck // 64 % (GENRES - 1)) % GENRES, item] += 0.2 * popularity
-    return np.round(appeal / appeal.sum(axis=1, keepdims=True), 9)
+    shares: Table = np.round(appeal / appeal.sum(axis=1, keepdims=True), 9)
+    return shares
 
 
 def _taste_shares() -> Table:

@@ -1,6 +1,6 @@
 """A block of users lives day after day, with and without pushes, and keeps what the tables beside events need."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 import numpy as np
@@ -36,8 +36,8 @@ class Totals:
     @classmethod
     def zero(cls, people: int) -> Self:
         """Nothing yet."""
-        counts = [np.zeros(people, dtype=np.int64) for _ in range(5)]
-        return cls(*counts, gone_day=np.full(people, -1, dtype=np.int64))
+        counts = {each.name: np.zeros(people, dtype=np.int64) for each in fields(cls)}
+        return cls(**counts | {"gone_day": np.full(people, -1, dtype=np.int64)})
 
     def add(self, lived: Lived, *, day: int) -> None:
         """Count one more day. A refund counts on the day of its purchase."""

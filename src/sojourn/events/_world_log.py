@@ -71,7 +71,8 @@ def _first_idents(morning: Morning, block: Block, found: Sessions, begin: Index)
     first = run_starts(found.row)
     so_far = begin - begin[first][np.cumsum(first) - 1]
     numbers = (morning.index << 48) + (block.portrait.user[found.row] << 16) + so_far
-    return numbers.astype(np.uint64)
+    idents: Bits = numbers.astype(np.uint64)
+    return idents
 
 
 def _items(block: Block, found: Sessions, sizes: Index, bits: Bits) -> Array:

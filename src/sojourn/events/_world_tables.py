@@ -1,5 +1,6 @@
 """The numbers of the world go in and tables of 4096 places come out: a draw is one look-up."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -69,15 +70,22 @@ def _moves() -> Table:
     return np.stack(rows)
 
 
+def _from_one_day(days: Callable[[float], float]) -> Callable[[float], float]:
+    return lambda share: 1.0 + days(share)
+
+
+def _from_two_days(days: Callable[[float], float]) -> Callable[[float], float]:
+    return lambda share: min(2.0 + days(share), 2000.0)
+
+
 def _dwell() -> Table:
     rows = []
     for kind, factor in enumerate(numbers.DWELL_BY_KIND):
         rows += [
-            quantiles(lambda share, d=days * factor, s=shape: 1.0 + weibull(d, shape=s)(share), np.int16)
-            for days, shape in numbers.DWELL
+            quantiles(_from_one_day(weibull(days * factor, shape=shape)), np.int16) for days, shape in numbers.DWELL
         ]
         away = burr(numbers.AWAY_MEDIAN[kind], tail=1.1, shape=1.5)
-        rows.append(quantiles(lambda share, a=away: min(2.0 + a(share), 2000.0), np.int16))
+        rows.append(quantiles(_from_two_days(away), np.int16))
     return np.stack(rows)
 
 

@@ -69,11 +69,12 @@ def truth_days(spec: WorldSpec, *, users: Sequence[str] | None = None) -> pl.Dat
     `active_prob` is the chance given the hidden state of that morning. A user has rows from the install on; the chance
     is 0 while the app is uninstalled (level null).
     """
+    kinds: tuple[tuple[Pushing, str], ...] = (("campaigns", ""), ("nobody", "_unpushed"))
     worlds = [
         _history(spec, chosen(spec, users), pushing=pushing).rename(
             {name: name + suffix for name in ("level", "active_prob", "active", "pushed")}
         )
-        for pushing, suffix in (("campaigns", ""), ("nobody", "_unpushed"))
+        for pushing, suffix in kinds
     ]
     together = worlds[0].join(worlds[1].drop("pushed_unpushed"), on=["user_id", "day"], how="full", coalesce=True)
     return together.sort("user_id", "day")
@@ -158,7 +159,8 @@ def _history(spec: WorldSpec, users: Index, *, pushing: Pushing) -> pl.DataFrame
 
 
 def _repeated_ids(users: Index, rows: Index) -> pl.Series:
-    ids: pl.Series = pl.from_arrow(user_ids(users))
+    ids = pl.from_arrow(user_ids(users))
+    assert isinstance(ids, pl.Series)
     return ids.gather(rows)
 
 

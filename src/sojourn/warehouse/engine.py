@@ -131,7 +131,7 @@ class DuckDBEngine:
         """Write the query's rows in this order as one Parquet file with this footer metadata; the rows written."""
         ordered = f"{query} ORDER BY {', '.join(identifier(name) for name in order_by)}" if order_by else query
         entries = ", ".join(f"{name}: {literal(text)}" for name, text in metadata.items())
-        # Level 1 and small dictionaries: files as small as by default (29 MB a million events), in two thirds of the CPU.
+        # Level 1 and small dictionaries: as small as by default (29 MB a million events), for two thirds of the CPU.
         packing = "COMPRESSION zstd, COMPRESSION_LEVEL 1, DICTIONARY_SIZE_LIMIT 4000"
         options = f"FORMAT parquet, {packing}, KV_METADATA {{{entries}}}"
         [(written,)] = self.rows(f"COPY ({ordered}) TO {literal(str(to))} ({options})")
