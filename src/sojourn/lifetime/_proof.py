@@ -144,7 +144,7 @@ def _tone(comparison: Comparison, rival: str) -> Literal["note", "good", "warnin
 
 def _choice_tables(comparison: Comparison) -> tuple[Part, ...]:
     labels, kind = _labels(comparison), comparison.scores.kind
-    metrics = (*JUDGED[kind], "bias")
+    metrics = JUDGED[kind]
     chosen = labels[comparison.chosen]
     least = min(comparison.choice.loss.values()) or 1.0
     rows = [
@@ -156,6 +156,7 @@ def _choice_tables(comparison: Comparison) -> tuple[Part, ...]:
                 for result in comparison.choice.folds
                 for metric in metrics
             },
+            **{f"bias {result.fold.test}": result.held_out_bias[name] for result in comparison.choice.folds},
         }
         for name, loss in comparison.choice.loss.items()
     ]
@@ -163,18 +164,19 @@ def _choice_tables(comparison: Comparison) -> tuple[Part, ...]:
         Column("model", "Model", style="text"),
         Column("loss", "Loss against the best", style="times", digits=3, better="low"),
         *(
-            _metric_column(metric, f"{metric} {result.fold.test}", f"{METRICS[metric].label}, {result.fold.test}")
+            _metric_column(metric, f"{metric} {result.fold.test}", f"{label}, {result.fold.test}")
             for result in comparison.choice.folds
-            for metric in metrics
+            for metric, label in [*((metric, METRICS[metric].label) for metric in metrics), ("bias", "Held-out bias")]
         ),
     ]
     caption = (
         "The loss is the geometric mean, over the earlier folds, of the error, of what the ranking lacks (1 minus its "
-        "figure), and of how far the total is off for sure (1 plus the distance of the bias's interval from zero)."
+        "figure), and of how far totals are off (1 plus the size of the bias on held-out users of the days learned "
+        "from; on the fold itself totals move with the season, for all models alike)."
     )
     return (
         Table(rows, columns=columns, title="Earlier folds", caption=caption, mark=chosen),
-        _differences(comparison.differences, labels, metrics, chosen),
+        _differences(comparison.differences, labels, (*metrics, "bias"), chosen),
     )
 
 
