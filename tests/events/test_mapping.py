@@ -33,7 +33,7 @@ def test_an_invoice_log_is_understood_without_a_mapping_and_every_guess_is_told(
         "ts is read from column 'InvoiceDate'.",
         "item_id is read from column 'StockCode'.",
         'amount is "Quantity" * "UnitPrice".',
-        "No column names the event; each row is a 'purchase'.",
+        "No column names the event; each row is taken for 'purchase'.",
         "Times are read as '%m/%d/%Y %H:%M'. " + IN_UTC,
     )
     assert report.columns["amount"] == '"Quantity" * "UnitPrice"'

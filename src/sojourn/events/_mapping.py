@@ -133,7 +133,7 @@ def _guess_event(spec: IngestSpec, guessed: dict[str, Reading]) -> list[str]:
         return []
     event = "purchase" if "amount" in guessed or spec.columns.get("amount") else "event"
     guessed["event"] = Reading(literal(event), (), plain=False)
-    return [f"No column names the event; each row is a {event!r}."]
+    return [f"No column names the event; each row is taken for {event!r}."]
 
 
 def _kept(

@@ -1,6 +1,7 @@
 """Common names of columns, in order of preference: what a table without a mapping most likely means."""
 
 import re
+from collections.abc import Iterable
 
 # Names within one group are equally likely: two of them in one source are ambiguous. An earlier group wins.
 Groups = tuple[tuple[str, ...], ...]
@@ -42,6 +43,7 @@ TIME: Groups = (
     ),
     ("invoice_date", "order_date", "purchase_date", "transaction_date", "event_date", "trans_date", "sale_date"),
     ("date", "time", "day", "dt"),
+    ("*_timestamp", "*_datetime", "*_time", "*_ts", "*_at", "*_date"),
 )
 ITEM: Groups = (
     ("item_id",),
@@ -63,6 +65,7 @@ EVENTS: dict[str, Groups] = {
             *("amount_usd", "total", "total_amount", "total_price", "revenue", "sales", "sales_value", "net_sales"),
             *("value", "spend", "payment", "payment_value", "order_value", "order_total", "purchase_amount", "gmv"),
             *("transaction_amount", "line_total", "dollars", "price_total", "sales_amount", "gross_revenue"),
+            *("item_revenue", "amount_paid", "paid", "turnover", "purchase_value", "transaction_value"),
         ),
     ),
     "arrived_at": (("arrived_at",), ("ingested_at", "received_at", "server_received_at", "loaded_at")),
@@ -99,13 +102,17 @@ def snake(name: str) -> str:
 def candidates(groups: Groups, columns: dict[str, str]) -> list[str]:
     """Their columns that the best matching group names: none, one, or several that are equally likely.
 
-    `columns` maps the name in snake case to theirs.
+    `columns` maps the name in snake case to theirs; a `*` in a group stands for anything.
 
     >>> candidates(USER, {"account_id": "Account ID", "customer_id": "CustomerID"})
     ['CustomerID']
     """
     for group in groups:
-        found = [columns[name] for name in group if name in columns]
+        found = [columns[name] for pattern in group for name in _matching(pattern, columns)]
         if found:
             return found
     return []
+
+
+def _matching(pattern: str, names: Iterable[str]) -> list[str]:
+    return [name for name in names if name == pattern or ("*" in pattern and name.endswith(pattern[1:]))]

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from sojourn.core import BadSpec, EngineError
@@ -203,8 +203,13 @@ class Staging:
     def _defaults(self) -> dict[str, _Column]:
         canonical = CANONICAL[self.spec.table]
         made = {name: _Column(f"CAST(NULL AS {kind})", kind, shared=True) for name, kind in canonical.items()}
-        clocks = [name for name in ("arrived_at", "valid_from") if name in made]
-        return made | {name: _Column(_at(self.as_of), canonical[name], shared=True) for name in clocks}
+        now = _Column(_at(self.as_of), "TIMESTAMP WITH TIME ZONE", shared=True)
+        if "valid_from" in made:
+            since = (
+                f"Portraits hold from {self.as_of.astimezone(UTC):%Y-%m-%d %H:%M} UTC on, as no column tells since when"
+            )
+            made["valid_from"] = replace(now, note=f"{since} (--map valid_from=...).")
+        return made | {"arrived_at": now}
 
     def _layers(self, made: Mapping[str, _Column], scope: "_Scope") -> str:
         """One projection over the other: typed raw columns, ours, the fault, the day and the identity."""
