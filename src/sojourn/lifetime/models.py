@@ -54,7 +54,7 @@ def model_label(name: str, *, spec: ValueSpec | ChurnSpec) -> str:
     days = spec.horizon_days
     labels = {
         "median": "Trees, median",
-        "median_scaled": "Trees, median scaled to the total",
+        "median_scaled": "Trees, scaled median",
         "mean": "Trees, mean",
         "tweedie": "Trees, Tweedie",
         "two_stage": "Trees, two stages",
