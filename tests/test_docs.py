@@ -2,7 +2,8 @@
 
 A fence marked `python` or `console` is run; `text` is for reading. The blocks of a page run in order, in one folder of
 their own, as a reader would run them. In a `console` block, lines that begin with `$ ` are commands; the rest is output
-to read. A `toml` or `csv` block whose first line is a comment with a file name is written to that file.
+to read. A `toml` or `csv` block whose first line is a comment with a file name is written to that file. `orders.csv`
+lies there from the start.
 """
 
 import os
@@ -12,6 +13,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import sojourn
@@ -35,6 +37,18 @@ def commands(block: str) -> list[str]:
     return [command for command in found if not command.startswith(SHOWN_ONLY)]
 
 
+def own_orders() -> str:
+    """The file of the reader's own: 300 customers who order at their own pace through 2024."""
+    chance = np.random.default_rng(3)
+    lines = ["customer_id,order_date,revenue"]
+    for customer in range(300):
+        first, gap_days = chance.integers(0, 200), chance.gamma(2.0, 15.0)
+        days = first + np.cumsum(chance.exponential(gap_days, size=40))
+        dates = np.datetime64("2024-01-01") + days[days < 366].astype("timedelta64[D]")
+        lines += [f"c{customer},{day},{chance.gamma(2.0, 20.0):.2f}" for day in dates]
+    return "\n".join(lines) + "\n"
+
+
 def run(command: str) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(["bash", "-ec", command], env={**os.environ, "PATH": path}, capture_output=True, text=True)
@@ -44,6 +58,7 @@ def run(command: str) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_block_of_the_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    Path("orders.csv").write_text(own_orders())
     names: dict[str, object] = {"__name__": page.stem}
     for language, block in blocks(page):
         assert language in {"python", "console", "text", "toml", "csv"}, f"{page.name} has a fence of {language!r}"
