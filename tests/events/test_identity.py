@@ -200,6 +200,18 @@ def test_known_at_is_what_had_arrived_by_then(warehouse, tmp_path):
         assert found == [(known_amount,)]
 
 
+def test_a_scattered_log_is_gathered_by_day_and_gives_the_same_table(tmp_path, monkeypatch):
+    log = [{"user_id": f"u{n}", "ts": f"2025-03-{1 + n % 9:02} 10:00", "amount": str(n)} for n in range(90)]
+    path = write_csv(tmp_path / "log.csv", [*log, {**log[0], "user_id": ""}, log[0]])
+    plainly = Warehouse.create(tmp_path / "plainly")
+    take(plainly, path)
+    monkeypatch.setattr("sojourn.events._write_events.ROWS_AT_ONCE", 10)
+    gathered = Warehouse.create(tmp_path / "gathered")
+    assert take(gathered, path).conservation == "read 92 = kept 91 + duplicate 0 + rejected 1"
+    assert stored(gathered).equals(stored(plainly))
+    assert marks(gathered) == marks(plainly)
+
+
 def test_an_id_that_names_receipts_rather_than_lines_is_told(warehouse, tmp_path):
     log = [{"event_id": "r1", "user_id": "ann", "ts": "2025-03-01", "amount": str(n)} for n in range(5)]
     report = take(warehouse, write_csv(tmp_path / "log.csv", log))

@@ -12,6 +12,10 @@ from sojourn.warehouse.engine import identifier
 
 ORDER = ("ts", "event_id")
 ROWS_AT_ONCE = 1_000_000
+ROW_GROUP = 122_880
+# Sorting a stage costs about as much as reading it this many times.
+SCATTERED = 6
+GATHERED = "_gathered"
 # More than this share of corrections in one source is probably no correction: the mapped id names something else.
 MANY_CORRECTIONS = 0.05
 
@@ -52,6 +56,7 @@ class EventDays:
     def store(self, writer: Writer, history_writer: Writer) -> Outcome:
         """Write the days that change. A kill between two days loses nothing: the same ingest again completes it."""
         counts = self.identity.settle()
+        self._gather_days()
         # Superseded versions first: until then the only copy of one is the event that is about to be replaced.
         superseded = self._changes(SUPERSEDED)
         events = self._changes(EVENTS)
@@ -69,6 +74,16 @@ class EventDays:
         unchanged = len(known - {change.day for change in events})
         notes = self._notes(counts.kept + counts.duplicate, counts.corrections)
         return Outcome(counts.kept, counts.duplicate, counts.corrections, len(events), unchanged, notes)
+
+    def _gather_days(self) -> None:
+        """Sort a big stage by day where its days lie scattered, so that writing each day does not read all of it."""
+        engine = self.identity.engine
+        groups = f"SELECT count(DISTINCT _day) AS days FROM {STAGE} GROUP BY rowid // {ROW_GROUP}"
+        [(rows, days)] = engine.rows(f"SELECT (SELECT count(*) FROM {STAGE}), coalesce(avg(days), 0) FROM ({groups})")
+        if rows > ROWS_AT_ONCE and days > SCATTERED:
+            engine.run(f"CREATE OR REPLACE TEMP TABLE {GATHERED} AS SELECT * FROM {STAGE} ORDER BY _day")
+            engine.run(f"DROP TABLE {STAGE}")
+            engine.run(f"ALTER TABLE {GATHERED} RENAME TO {STAGE}")
 
     def _changes(self, table: str) -> list[Change]:
         """The days that change, those that gain a row before those that only lose one to another day."""

@@ -7,12 +7,12 @@ from sojourn.events._identity import CONTESTED, FORMER, HITS, MATCHES, SETTLED, 
 from sojourn.events._keyed import KEYED, KeyedMerge
 from sojourn.events._rejected import FAULTS, check_share, store_faults
 from sojourn.events._staging import cleared, read_into_stage, stored_types
-from sojourn.events._write_events import EventDays
+from sojourn.events._write_events import GATHERED, EventDays
 from sojourn.events.report import IngestReport
 from sojourn.events.spec import IngestSpec
 from sojourn.warehouse import DuckDBEngine, Warehouse
 
-TEMPORARY = (FAULTS, MATCHES, HITS, CONTESTED, FORMER, SETTLED, KEYED)
+TEMPORARY = (FAULTS, MATCHES, HITS, CONTESTED, FORMER, SETTLED, GATHERED, KEYED)
 
 
 def ingest(warehouse: Warehouse, spec: IngestSpec, *, as_of: datetime) -> IngestReport:
