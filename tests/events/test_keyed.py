@@ -1,13 +1,15 @@
 """Users are versions from-to; of items and costs the latest word stands."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
 from sojourn.core import BadInput
+from sojourn.events import users_as_of
+from sojourn.events._keyed import KeyedMerge
 from sojourn.warehouse import Warehouse
-from tests.events.logs import AS_OF, files_of, rows_of, take, write_table
+from tests.events.logs import AS_OF, files_of, rows_of, stored, take, write_csv, write_table
 
 
 def test_users_are_versions_from_to_in_any_order(tmp_path):
@@ -72,3 +74,43 @@ def test_two_amounts_for_one_cost_at_one_time_are_refused(warehouse, tmp_path):
     with pytest.raises(BadInput, match=r"day 2024-05-01, channel ads, .*told twice at one time.*Add them up first"):
         take(warehouse, write_table(tmp_path / "a.csv", COSTS, rows), table="costs")
     assert not warehouse.has("costs")
+
+
+def test_an_ingest_cut_before_the_table_itself_is_completed_by_the_same_ingest(warehouse, tmp_path, monkeypatch):
+    take(warehouse, write_csv(tmp_path / "old.csv", [{"item_id": "a", "title": "one"}]), table="items")
+    new = write_csv(tmp_path / "new.csv", [{"item_id": "a", "title": "two"}, {"item_id": "b", "title": "three"}])
+    later = AS_OF + timedelta(days=1)
+    really = KeyedMerge._put
+
+    def cut(self, writer, table, query):
+        if table == "items":
+            raise KeyboardInterrupt
+        return really(self, writer, table, query)
+
+    monkeypatch.setattr(KeyedMerge, "_put", cut)
+    with pytest.raises(KeyboardInterrupt):
+        take(warehouse, new, table="items", as_of=later)
+    monkeypatch.undo()
+    take(warehouse, new, table="items", as_of=later)
+    assert stored(warehouse, "items").sort("item_id")["title"].to_list() == ["two", "three"]
+    assert stored(warehouse, "superseded_items")["title"].to_list() == ["one"]
+
+
+def test_portraits_are_read_as_of_an_instant(warehouse, tmp_path):
+    rows = [
+        {"user_id": "ann", "valid_from": "2025-01-01", "plan": "free"},
+        {"user_id": "ann", "valid_from": "2025-03-01", "plan": "paid"},
+        {"user_id": "bob", "valid_from": "2025-02-01", "plan": "free"},
+    ]
+    take(warehouse, write_csv(tmp_path / "users.csv", rows), table="users")
+
+    def plans(*day: int) -> list[tuple[str, str]]:
+        valid = users_as_of(warehouse, datetime(*day, tzinfo=UTC))
+        return warehouse.engine.rows(f"SELECT user_id, plan FROM {valid} ORDER BY user_id")
+
+    assert plans(2024, 12, 31) == []
+    assert plans(2025, 1, 1) == [("ann", "free")]
+    assert plans(2025, 2, 28, 23) == [("ann", "free"), ("bob", "free")]
+    assert plans(2025, 3, 1) == [("ann", "paid"), ("bob", "free")]
+    with pytest.raises(BadInput, match="has no zone"):
+        users_as_of(warehouse, datetime(2025, 1, 1))  # noqa: DTZ001

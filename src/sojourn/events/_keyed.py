@@ -31,19 +31,13 @@ class KeyedMerge:
 
     def store(self, writer: Writer, history_writer: Writer) -> Outcome:
         """Write the table, and the versions that no longer stand, where either changes."""
-        before = self._rows(self.table) + self._rows(self._history)
         self._settle()
-        new, kept = self._count_new()
-        written = self._put(
-            history_writer, self._history, f"SELECT {self._list(self._columns)} FROM {KEYED} WHERE place > 1"
-        )
-        written += self._put(writer, self.table, self._current())
-        after = self._rows(self.table) + self._rows(self._history)
-        if after - before != kept:
+        old = f"SELECT {self._list(self._columns)} FROM {KEYED} WHERE place > 1"
+        # The old versions first: until then the only copy of one is the row that is about to be replaced.
+        written = self._put(history_writer, self._history, old) + self._put(writer, self.table, self._current())
+        new, kept, corrections, versions = self._counts()
+        if self._rows(self.table) + self._rows(self._history) != versions:
             raise RuntimeError(f"ingest lost rows of {self.table}; this is a fault of Sojourn, please report it.")
-        [(corrections,)] = self._engine.rows(
-            f"SELECT count(*) FROM {KEYED} WHERE place = 1 AND NOT stored AND versions > 1"
-        )
         return Outcome(kept, new - kept, corrections, written, unchanged=int(not written))
 
     def _settle(self) -> None:
@@ -114,10 +108,14 @@ class KeyedMerge:
         writer.put(WHOLE, f"SELECT * FROM ({query})", order_by=order, fingerprint=mark)
         return 1
 
-    def _count_new(self) -> tuple[int, int]:
+    def _counts(self) -> tuple[int, int, int, int]:
+        """Good rows read, new versions, those of them that replace another, and versions in all."""
         [(new,)] = self._engine.rows(f"SELECT count(*) FROM {STAGE} WHERE _fault IS NULL")
-        [(kept,)] = self._engine.rows(f"SELECT count(*) FROM {KEYED} WHERE NOT stored")
-        return new, kept
+        [counts] = self._engine.rows(
+            "SELECT count(*) FILTER (WHERE NOT stored), "
+            f"count(*) FILTER (WHERE NOT stored AND place = 1 AND versions > 1), count(*) FROM {KEYED}"
+        )
+        return (new, *counts)
 
     def _rows(self, table: str) -> int:
         return sum(info.rows for info in self.warehouse.partitions(table))
