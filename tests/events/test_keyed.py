@@ -1,6 +1,6 @@
 """Users are versions from-to; of items and costs the latest word stands."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -104,13 +104,13 @@ def test_portraits_are_read_as_of_an_instant(warehouse, tmp_path):
     ]
     take(warehouse, write_csv(tmp_path / "users.csv", rows), table="users")
 
-    def plans(*day: int) -> list[tuple[str, str]]:
-        valid = users_as_of(warehouse, datetime(*day, tzinfo=UTC))
-        return warehouse.engine.rows(f"SELECT user_id, plan FROM {valid} ORDER BY user_id")
+    def plans(instant: str) -> list[tuple[str, str]]:
+        valid = users_as_of(warehouse, datetime.fromisoformat(instant))
+        return [(user, plan) for user, plan in warehouse.engine.rows(f"SELECT user_id, plan FROM {valid} ORDER BY ALL")]
 
-    assert plans(2024, 12, 31) == []
-    assert plans(2025, 1, 1) == [("ann", "free")]
-    assert plans(2025, 2, 28, 23) == [("ann", "free"), ("bob", "free")]
-    assert plans(2025, 3, 1) == [("ann", "paid"), ("bob", "free")]
+    assert plans("2024-12-31T23:59:59Z") == []
+    assert plans("2025-01-01T00:00:00Z") == [("ann", "free")]
+    assert plans("2025-02-28T23:00:00Z") == [("ann", "free"), ("bob", "free")]
+    assert plans("2025-03-01T00:00:00Z") == [("ann", "paid"), ("bob", "free")]
     with pytest.raises(BadInput, match="has no zone"):
         users_as_of(warehouse, datetime(2025, 1, 1))  # noqa: DTZ001
