@@ -21,7 +21,9 @@ BARE = """
 import sys, time, duckdb
 started = time.perf_counter()
 copy = f"COPY (FROM read_csv('{sys.argv[1]}', ignore_errors = true)) TO '{sys.argv[2]}' (FORMAT parquet)"
-duckdb.connect().execute(copy).fetchall()
+connection = duckdb.connect()
+connection.execute("SET enable_progress_bar = false")
+connection.execute(copy).fetchall()
 print(time.perf_counter() - started)
 """
 OURS = """

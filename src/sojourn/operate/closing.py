@@ -68,7 +68,8 @@ def _where(demo: "Demo") -> list[str]:
     will_spend = f"are expected to spend ${expected:,.0f} in the {days} days from {users['as_of'][0]}"
     return [
         "* picked on earlier folds alone. Brackets: 95 % bootstrap interval over users.",
-        f"{users.height:,} households {will_spend}; {outlook.at_risk.height} of the high spenders are slipping away.",
+        f"{users.height:,} households {will_spend}.",
+        f"{outlook.at_risk.height} of the high spenders are slipping away.",
         "",
         f"Open    {demo.out / 'report.html'}",
         f"Act on  {demo.out / 'likely_high_spenders.csv'}, {demo.out / 'high_spenders_at_risk.csv'}",
