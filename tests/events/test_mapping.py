@@ -143,3 +143,24 @@ def test_a_query_with_its_columns_named_as_ours_needs_no_mapping(warehouse):
 def test_snake_case_is_its_own_snake_case():
     for name in ("InvoiceNo", "Customer ID", "HTTPStatus", "a__b", "9lives", "prix €"):
         assert snake(snake(name)) == snake(name)
+
+
+NAMES_OF_OURS = (
+    *("h", "hit", "place", "stored", "versions", "together", "first", "line", "reason", "raw", "source", "mix", "name"),
+    *("k", "x", "n", "w", "days", "old", "new", "shift", "after", "bucket", "part", "files", "broken", "rows", "rowid"),
+    *("select", "order", "group", "table", "all", "from", "user", "end", "case"),
+)
+
+
+@pytest.mark.parametrize(("table", "key"), [("events", "event_id"), ("items", "item_id"), ("users", "user_id")])
+def test_columns_of_any_name_come_through_corrections_and_rejects(warehouse, tmp_path, table, key):
+    row: dict[str, object] = {"user_id": "ann", "ts": "2025-03-01", key: "1", **{name: name for name in NAMES_OF_OURS}}
+    extra = [{**row, key: "2"}, {**row, key: "2", "place": "elsewhere"}, {**row, key: None}]
+    for file, rows in (("a.csv", [row, row]), ("b.csv", [{**row, "hit": "other"}, *extra])):
+        take(warehouse, write_csv(tmp_path / file, rows), table=table, max_rejected_share=0.5)
+    found = warehouse.frame(table)
+    assert found.height >= 2
+    assert set(found["source_rowid"]) == {"rowid"}
+    for name in set(NAMES_OF_OURS) - {"hit", "place", "user", "rowid"}:
+        assert set(found[name]) == {name}, name
+    assert warehouse.frame("rejected")["line"].to_list() == [5]

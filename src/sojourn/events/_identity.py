@@ -84,8 +84,8 @@ class Identity:
         [(former, former_seconds)] = self.engine.rows(
             f"SELECT count(*), count(*) - count(DISTINCT event_id) FROM {FORMER}"
         )
-        new = "count(*) FILTER (WHERE NOT stored), count(*) FILTER (WHERE stored)"
-        [(kept, known, seconds)] = self.engine.rows(f"SELECT {new}, count(*) FILTER (WHERE place > 1) FROM {SETTLED}")
+        new = "count(*) FILTER (WHERE NOT _stored), count(*) FILTER (WHERE _stored)"
+        [(kept, known, seconds)] = self.engine.rows(f"SELECT {new}, count(*) FILTER (WHERE _place > 1) FROM {SETTLED}")
         twice = former - known
         return Counts(alone + kept, contested - kept, seconds - (former_seconds - twice), twice)
 
@@ -115,7 +115,7 @@ class Identity:
         for table in (EVENTS, SUPERSEDED):
             old = self._where_stored(table)
             if old is not None:
-                known = f"{self._bounds()} AND h IN (SELECT hash(event_id) FROM {STAGE})"
+                known = f"{self._bounds()} AND {self.key()} IN (SELECT hash(event_id) FROM {STAGE})"
                 found.append(f"SELECT {self.key()} AS h, day, '{table}' AS name FROM {old} WHERE {known}")
         none = "SELECT CAST(NULL AS UBIGINT) AS h, CAST(NULL AS DATE) AS day, NULL AS name WHERE FALSE"
         self.engine.run(f"CREATE OR REPLACE TEMP TABLE {MATCHES} AS {' UNION ALL '.join([none, *found])}")
@@ -137,10 +137,8 @@ class Identity:
         parts = 1 + rows // SORTED_AT_ONCE
         found = []
         for part in range(parts):
-            hashes = self.engine.frame(f"SELECT hash(event_id) AS h FROM {STAGE} WHERE h % {parts} = {part}")[
-                "h"
-            ].to_numpy()
-            hashes = np.sort(hashes)
+            some = f"SELECT hash(event_id) AS h FROM {STAGE} WHERE hash(event_id) % {parts} = {part}"
+            hashes = np.sort(self.engine.frame(some)["h"].to_numpy())
             found.append(np.unique(hashes[1:][hashes[1:] == hashes[:-1]]))
         return np.concatenate(found)
 
@@ -158,7 +156,7 @@ class Identity:
         self.engine.run(f"CREATE OR REPLACE TEMP TABLE {FORMER} AS {' UNION ALL '.join(parts)}")
 
     def _settle(self) -> None:
-        """One row for each version of a contested id; `place` 1 stands, the others ended at `superseded_at`."""
+        """One row for each version of a contested id; `_place` 1 stands, the others ended at `superseded_at`."""
         number = "row_number() OVER (PARTITION BY _file, event_id ORDER BY arrived_at)"
         event_id = "event_id" if self.own_ids else f"event_id || '-' || {number}"
         new = f"SELECT * REPLACE ({event_id} AS event_id) FROM {CONTESTED}"
@@ -171,12 +169,12 @@ class Identity:
         self.engine.run(
             f"""
             CREATE OR REPLACE TEMP TABLE {SETTLED} AS
-            SELECT *, lag(arrived_at) OVER w AS superseded_at, row_number() OVER w AS place
+            SELECT *, lag(arrived_at) OVER w AS superseded_at, row_number() OVER w AS _place
             FROM (
-                SELECT {content}, day, min(arrived_at) AS arrived_at, bool_or(stored) AS stored
+                SELECT {content}, day, min(arrived_at) AS arrived_at, bool_or(_stored) AS _stored
                 FROM (
-                    SELECT {staged}, _day AS day, FALSE AS stored FROM ({new})
-                    UNION ALL SELECT {self.rows()}, day, TRUE AS stored FROM {FORMER}
+                    SELECT {staged}, _day AS day, FALSE AS _stored FROM ({new})
+                    UNION ALL SELECT {self.rows()}, day, TRUE AS _stored FROM {FORMER}
                 ) GROUP BY {content}, day
             )
             WINDOW w AS (PARTITION BY event_id ORDER BY arrived_at DESC, {latest})

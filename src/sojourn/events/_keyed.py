@@ -32,7 +32,7 @@ class KeyedMerge:
     def store(self, writer: Writer, history_writer: Writer) -> Outcome:
         """Write the table, and the versions that no longer stand, where either changes."""
         self._settle()
-        old = f"SELECT {self._list(self._columns)} FROM {KEYED} WHERE place > 1"
+        old = f"SELECT {self._list(self._columns)} FROM {KEYED} WHERE _place > 1"
         # The old versions first: until then the only copy of one is the row that is about to be replaced.
         written = self._put(history_writer, self._history, old) + self._put(writer, self.table, self._current())
         new, kept, corrections, versions = self._counts()
@@ -45,19 +45,19 @@ class KeyedMerge:
         key = self._list(self._key)
         rest = ", ".join(f"{identifier(name)} DESC NULLS LAST" for name in content if name not in self._key)
         latest = f"arrived_at DESC{', ' + rest if rest else ''}"
-        parts = [f"SELECT {self._listed(ROWS)}, FALSE AS stored FROM ({self._new_rows()})"]
+        parts = [f"SELECT {self._listed(ROWS)}, FALSE AS _stored FROM ({self._new_rows()})"]
         for table in (self.table, self._history):
             if self.warehouse.has(table):
                 old = self.warehouse.relation(table)
-                parts.append(f"SELECT {self._listed(old)}, TRUE AS stored FROM {old}")
+                parts.append(f"SELECT {self._listed(old)}, TRUE AS _stored FROM {old}")
         self._engine.run(
             f"""
             CREATE OR REPLACE TEMP TABLE {KEYED} AS
-            SELECT *, row_number() OVER (PARTITION BY {key} ORDER BY {latest}) AS place,
-                   count(*) OVER (PARTITION BY {key}) AS versions,
-                   count(*) OVER (PARTITION BY {key}, arrived_at) AS together
+            SELECT *, row_number() OVER (PARTITION BY {key} ORDER BY {latest}) AS _place,
+                   count(*) OVER (PARTITION BY {key}) AS _versions,
+                   count(*) OVER (PARTITION BY {key}, arrived_at) AS _together
             FROM (
-                SELECT {self._list(content)}, min(arrived_at) AS arrived_at, bool_or(stored) AS stored
+                SELECT {self._list(content)}, min(arrived_at) AS arrived_at, bool_or(_stored) AS _stored
                 FROM ({" UNION ALL ".join(parts)}) GROUP BY {self._list(content)}
             )
             """
@@ -83,7 +83,7 @@ class KeyedMerge:
 
     def _refuse_two_amounts(self) -> None:
         key = ", ".join(f"CAST({identifier(name)} AS VARCHAR)" for name in self._key)
-        found = self._engine.rows(f"SELECT {key} FROM {KEYED} WHERE together > 1 ORDER BY ALL LIMIT 1")
+        found = self._engine.rows(f"SELECT {key} FROM {KEYED} WHERE _together > 1 ORDER BY ALL LIMIT 1")
         if found:
             named = ", ".join(f"{name} {value}" for name, value in zip(self._key, found[0], strict=True))
             raise BadInput(
@@ -93,10 +93,10 @@ class KeyedMerge:
 
     def _current(self) -> str:
         if self.table != "users":
-            return f"SELECT {self._list(self._columns)} FROM {KEYED} WHERE place = 1"
+            return f"SELECT {self._list(self._columns)} FROM {KEYED} WHERE _place = 1"
         rest = [name for name in self._columns if name not in {"user_id", "valid_from"}]
         until = "lead(valid_from) OVER (PARTITION BY user_id ORDER BY valid_from)"
-        return f"SELECT user_id, valid_from, {until} AS valid_to, {self._list(rest)} FROM {KEYED} WHERE place = 1"
+        return f"SELECT user_id, valid_from, {until} AS valid_to, {self._list(rest)} FROM {KEYED} WHERE _place = 1"
 
     def _put(self, writer: Writer, table: str, query: str) -> int:
         [(rows,)] = self._engine.rows(f"SELECT count(*) FROM ({query})")
@@ -112,8 +112,8 @@ class KeyedMerge:
         """Good rows read, new versions, those of them that replace another, and versions in all."""
         [(new,)] = self._engine.rows(f"SELECT count(*) FROM {STAGE} WHERE _fault IS NULL")
         [counts] = self._engine.rows(
-            "SELECT count(*) FILTER (WHERE NOT stored), "
-            f"count(*) FILTER (WHERE NOT stored AND place = 1 AND versions > 1), count(*) FROM {KEYED}"
+            "SELECT count(*) FILTER (WHERE NOT _stored), "
+            f"count(*) FILTER (WHERE NOT _stored AND _place = 1 AND _versions > 1), count(*) FROM {KEYED}"
         )
         return (new, *counts)
 

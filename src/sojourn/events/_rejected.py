@@ -44,24 +44,25 @@ def collect_faults(engine: Engine, source: Source, *, table: str) -> Faults:
     engine.run(
         f"""
         CREATE OR REPLACE TEMP TABLE {FAULTS} AS
-        WITH files(_file, source) AS (VALUES {names}),
+        WITH files(_file, _source) AS (VALUES {names}),
         broken AS ({broken}),
-        starts AS (SELECT _file, min(_row) AS first FROM {ROWS} GROUP BY ALL),
+        starts AS (SELECT _file, min(_row) AS _first FROM {ROWS} GROUP BY ALL),
         -- After how many good rows of its file each broken line stands, and how many broken ones stand up to there.
         shifts AS (
-            SELECT _file, line - {source.first_line} - row_number() OVER w + 1 AS after, row_number() OVER w AS shift
-            FROM broken WINDOW w AS (PARTITION BY _file ORDER BY line)
+            SELECT _file, _line - {source.first_line} - row_number() OVER w + 1 AS _after, row_number() OVER w AS _shift
+            FROM broken WINDOW w AS (PARTITION BY _file ORDER BY _line)
         ),
         bad AS (
-            SELECT _file, coalesce(_line, _row - first) AS place, _line, _fault AS reason, _raw AS raw
+            SELECT _file, coalesce(_line, _row - _first) AS _place, _line, _fault, _raw
             FROM {ROWS} JOIN starts USING (_file) WHERE _fault IS NOT NULL AND _fault <> {literal(BLANK)}
         ),
         placed AS (
-            SELECT bad._file, coalesce(_line, {source.first_line} + place + coalesce(shift, 0)) AS line, reason, raw
-            FROM bad ASOF LEFT JOIN shifts ON bad._file = shifts._file AND bad.place >= shifts.after
-            UNION ALL SELECT _file, line, reason, raw FROM broken
+            SELECT bad._file, coalesce(_line, {source.first_line} + _place + coalesce(_shift, 0)) AS _line, _fault, _raw
+            FROM bad ASOF LEFT JOIN shifts ON bad._file = shifts._file AND bad._place >= shifts._after
+            UNION ALL SELECT _file, _line, _fault, _raw FROM broken
         )
-        SELECT source, CAST(line AS BIGINT) AS line, reason, raw, {literal(table)} AS for_table
+        SELECT _source AS source, CAST(_line AS BIGINT) AS line, _fault AS reason, _raw AS raw,
+               {literal(table)} AS for_table
         FROM placed JOIN files USING (_file)
         """
     )
@@ -129,7 +130,7 @@ def _buckets(sources: Sequence[str]) -> dict[str, list[str]]:
     return dict(sorted(buckets.items()))
 
 
-_NO_LINES = "SELECT 0 AS _file, 0::BIGINT AS line, '' AS reason, '' AS raw WHERE FALSE"
+_NO_LINES = "SELECT 0 AS _file, 0::BIGINT AS _line, '' AS _fault, '' AS _raw WHERE FALSE"
 
 
 def _broken_lines(source: Source) -> str:
@@ -138,8 +139,8 @@ def _broken_lines(source: Source) -> str:
     cases = " ".join(f"WHEN {literal(kind)} THEN {literal(reason)}" for kind, reason in BROKEN_REASONS.items())
     names = ", ".join(f"({number}, {literal(name)})" for number, name in enumerate(source.files))
     return f"""
-        SELECT names._file, line, min(CASE error_type {cases} ELSE lower(error_type) END) AS reason,
-               min(csv_line) AS raw
+        SELECT names._file, line AS _line, min(CASE error_type {cases} ELSE lower(error_type) END) AS _fault,
+               min(csv_line) AS _raw
         FROM {lines} JOIN {files} USING (scan_id, file_id)
         JOIN (VALUES {names}) names(_file, name) ON names.name = file_path
         GROUP BY names._file, line

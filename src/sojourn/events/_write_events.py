@@ -157,7 +157,7 @@ class EventDays:
         return f"{number ^ mix:016x}"
 
     def _settled(self, table: str) -> str:
-        which = "place = 1" if table == EVENTS else "place > 1"
+        which = "_place = 1" if table == EVENTS else "_place > 1"
         return f"SELECT {self.identity.rows()}{_until(table)}, day FROM {SETTLED} WHERE {which}"
 
     def _former(self, table: str) -> str:

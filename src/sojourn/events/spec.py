@@ -22,11 +22,12 @@ OPTIONAL: dict[str, tuple[str, ...]] = {
     "items": ("arrived_at",),
     "costs": ("channel", "campaign", "currency", "arrived_at"),
 }
+# `rowid` would hide the engine's own.
 RESERVED: dict[str, tuple[str, ...]] = {
-    "events": ("day", "superseded_at"),
-    "users": ("valid_to",),
-    "items": (),
-    "costs": (),
+    "events": ("day", "superseded_at", "rowid"),
+    "users": ("valid_to", "rowid"),
+    "items": ("rowid",),
+    "costs": ("rowid",),
 }
 
 
