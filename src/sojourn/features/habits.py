@@ -19,16 +19,14 @@ def habit_query(spec: FeatureSpec, relation: str, *, as_ofs: Sequence[date], his
     over whole numbers and decimals, so that the order of rows changes nothing.
     """
     looks = ", ".join(f"(DATE '{as_of}')" for as_of in sorted(set(as_ofs)))
-    ages = ", ".join(_ages(history_days))
-    weights = ", ".join(f"weight_{days}" for days in HALF_LIVES_DAYS)
+    weights = ", ".join(f"_weight_{days}" for days in HALF_LIVES_DAYS)
     columns = ", ".join(f"{expression} AS {name}" for name, expression in habits(spec).items())
     return (
-        f"WITH looks(as_of) AS (VALUES {looks}), ages(age_days, {weights}) AS (VALUES {ages}), "
+        f"WITH looks(as_of) AS (VALUES {looks}), ages(_age, {weights}) AS (VALUES {', '.join(_ages(history_days))}), "
         f"days AS (SELECT {', '.join(_day_columns(spec))} FROM {relation}), "
         f"gaps AS (SELECT {', '.join(_gap_columns(spec))} FROM days "
         "WINDOW earlier AS (PARTITION BY user_id ORDER BY start ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)), "
-        "seen AS (SELECT * FROM gaps JOIN looks ON start < as_of "
-        "JOIN ages ON age_days = date_diff('day', start, as_of)) "
+        "seen AS (SELECT * FROM gaps JOIN looks ON start < as_of JOIN ages ON _age = date_diff('day', start, as_of)) "
         f"SELECT user_id, as_of, {columns} FROM seen GROUP BY user_id, as_of"
     )
 
@@ -36,28 +34,33 @@ def habit_query(spec: FeatureSpec, relation: str, *, as_ofs: Sequence[date], his
 def habits(spec: FeatureSpec) -> Columns:
     """The habits as SQL over a user's days: names and expressions.
 
+    - for each count, sum and number of active days: all there is, and that per day of tenure.
     - `tenure_days`: since the first row of any kind.
     - for each rhythm: days since the first and the last active day, mean, spread, longest and last gap between active
       days, and the present gap as a multiple of the mean one; for the first rhythm the share of each weekday.
     - for each sum: per day with any, the mean, the spread, the largest and the last; and the sum with a weight that
       halves every 14 or 60 days.
     """
-    found = {"tenure_days": "max(age_days)"}
+    totals = {f"{name}_all": _total(spec, name) for name in spec.additive()}
+    rates = {f"{name}_per_day": f"CAST({_total(spec, name)} AS DOUBLE) / max(_age)" for name in spec.additive()}
+    found = totals | rates | {"tenure_days": "max(_age)"}
     for at, (name, prefix) in enumerate(spec.rhythms().items()):
-        found |= _rhythm(name, prefix)
-        if at == 0:
-            found |= _weekdays(name, prefix)
+        found |= _rhythm(name, prefix) | (_weekdays(name, prefix) if at == 0 else {})
     for name in spec.sums():
         found |= _day_values(name)
     return found
 
 
+def _total(spec: FeatureSpec, name: str) -> str:
+    return f"count(*) FILTER (WHERE {name})" if name in spec.rhythms() else f"sum({name})"
+
+
 def _rhythm(name: str, prefix: str) -> Columns:
-    gap, count = f"{name}_gap", f"count({name}_gap)"
+    gap, count = f"_gap_{name}", f"count(_gap_{name})"
     total, squares = f"sum({gap})", f"sum({gap} * {gap})"
     mean = f"CAST({total} AS DOUBLE) / nullif({count}, 0)"
-    recency = f"min(age_days) FILTER (WHERE {name})"
-    tenure = {} if prefix == "" else {f"{prefix}tenure_days": f"max(age_days) FILTER (WHERE {name})"}
+    recency = f"min(_age) FILTER (WHERE {name})"
+    tenure = {} if prefix == "" else {f"{prefix}tenure_days": f"max(_age) FILTER (WHERE {name})"}
     return tenure | {
         f"{prefix}recency_days": recency,
         f"{prefix}gap_mean_days": mean,
@@ -71,7 +74,7 @@ def _rhythm(name: str, prefix: str) -> Columns:
 def _weekdays(name: str, prefix: str) -> Columns:
     days = f"count(*) FILTER (WHERE {name})"
     return {
-        f"{prefix}{weekday}_share": f"count(*) FILTER (WHERE {name} AND weekday = {number}) / nullif({days}, 0)"
+        f"{prefix}{weekday}_share": f"count(*) FILTER (WHERE {name} AND _weekday = {number}) / nullif({days}, 0)"
         for number, weekday in enumerate(WEEKDAYS, start=1)
     }
 
@@ -79,7 +82,7 @@ def _weekdays(name: str, prefix: str) -> Columns:
 def _day_values(name: str) -> Columns:
     some = f"FILTER (WHERE {name} <> 0)"
     count, total, squares = f"count(*) {some}", f"sum({name})", f"sum({name} * {name})"
-    decayed = {f"{name}_decayed_{days}d": f"CAST(sum({name} * weight_{days}) AS DOUBLE)" for days in HALF_LIVES_DAYS}
+    decayed = {f"{name}_decayed_{days}d": f"CAST(sum({name} * _weight_{days}) AS DOUBLE)" for days in HALF_LIVES_DAYS}
     return {
         f"{name}_day_mean": f"CAST({total} AS DOUBLE) / nullif({count}, 0)",
         f"{name}_day_std": _spread(count, total, squares),
@@ -96,18 +99,23 @@ def _spread(count: str, total: str, squares: str) -> str:
 
 
 def _day_columns(spec: FeatureSpec) -> Iterator[str]:
-    yield from ("user_id", "start", "isodow(start) AS weekday")
-    for name in spec.rhythms():
-        yield f"{state_column(name, 'bits')} IS NOT NULL AS {name}"
-    for name in spec.sums():
-        yield f"coalesce(CAST({state_column(name, 'sum')} AS DECIMAL(18,4)), 0) AS {name}"
+    # Aggregates keep their names; what is ours begins with _, which no aggregate may.
+    yield from ("user_id", "start", "isodow(start) AS _weekday")
+    sums = spec.sums()
+    for name in spec.additive():
+        if name in spec.rhythms():
+            yield f"{state_column(name, 'bits')} IS NOT NULL AS {name}"
+        elif name in sums:
+            yield f"coalesce(CAST({state_column(name, 'sum')} AS DECIMAL(18,4)), 0) AS {name}"
+        else:
+            yield f"{state_column(name, 'n')} AS {name}"
 
 
 def _gap_columns(spec: FeatureSpec) -> Iterator[str]:
     yield "*"
     for name in spec.rhythms():
         last = f"max(CASE WHEN {name} THEN start END) OVER earlier"
-        yield f"CASE WHEN {name} THEN date_diff('day', {last}, start) END AS {name}_gap"
+        yield f"CASE WHEN {name} THEN date_diff('day', {last}, start) END AS _gap_{name}"
 
 
 def _ages(history_days: int) -> Iterator[str]:

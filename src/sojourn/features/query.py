@@ -9,7 +9,7 @@ from sojourn.features.habits import habit_query, habits
 from sojourn.features.portrait import Portraits, portrait_query, portraits
 from sojourn.features.spec import FeatureSpec
 from sojourn.features.types import as_feature, feature_name
-from sojourn.rollups import Ledger, ahead, declared, need_history, past, refreshed, whole_past, window_query
+from sojourn.rollups import Ledger, ahead, declared, need_history, past, refreshed, window_query
 from sojourn.warehouse import Warehouse
 from sojourn.warehouse.engine import identifier
 
@@ -54,14 +54,11 @@ def training_query(question: Question) -> str:
 
 def _parts(question: Question) -> Columns:
     warehouse, spec, as_ofs = question.warehouse, question.spec, question.as_ofs
-    totals = {name: [whole_past()] for name in spec.additive()}
     history_days = (max(as_ofs) - question.found.first).days
     parts = {
         "habits": habit_query(spec, _past(question), as_ofs=as_ofs, history_days=history_days),
         "windows": window_query(warehouse, question.found, as_ofs=as_ofs, reading=declared(spec.rollup)),
     }
-    if totals:
-        parts["totals"] = window_query(warehouse, question.found, as_ofs=as_ofs, reading=totals)
     if question.portraits is not None:
         parts["portrait"] = portrait_query(warehouse, question.portraits, as_ofs=as_ofs)
     return parts
@@ -77,8 +74,6 @@ def _feature_columns(question: Question) -> Columns:
     spec = question.spec
     groups = (
         _windows(spec),
-        {f"{name}_all": f"totals.{name}_all" for name in spec.additive()},
-        {f"{name}_per_day": f"CAST(totals.{name}_all AS DOUBLE) / habits.tenure_days" for name in spec.additive()},
         _trends(spec),
         {name: f"habits.{name}" for name in habits(spec)},
         {name: f"portrait.{identifier(name)}" for name in (question.portraits.columns if question.portraits else ())},
