@@ -131,6 +131,8 @@ def test_a_changed_definition_over_old_partials_is_refused_with_both_fingerprint
     assert new != old
     with pytest.raises(BadInput) as refusal:
         backfill(may, changed())
+    with pytest.raises(BadInput, match="holds partials of another definition"):
+        window_table(may, changed(), as_ofs=[date(2024, 5, 8)])
     assert str(refusal.value) == (
         f"Table 'rollup_every' holds partials of another definition: {old} (12 days), and this one is {new}. "
         "Give the new rollup another name, or replace the old partials: sojourn rollup backfill --rebuild"

@@ -58,3 +58,7 @@ def test_rollups_are_read_from_the_settings_and_default_to_the_user_s():
     settings = {"rollups": {"item": {"keys": ["item_id"], "aggregates": {"n": {"function": "count"}}}}}
     assert rollups_from(settings) == [RollupSpec(name="item", keys=("item_id",), aggregates={"n": COUNT})]
     assert rollups_from({}) == [user_rollup()]
+    with pytest.raises(
+        BadSpec, match=r"\[rollups\] has 'keys', which is no table\. Declare a rollup as \[rollups\.keys\]"
+    ):
+        rollups_from({"rollups": {"keys": ["item_id"]}})

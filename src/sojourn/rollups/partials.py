@@ -57,6 +57,17 @@ class Ledger:
         made = [fingerprint.partition(".")[0] for fingerprint in self.stored.values()]
         return {each: made.count(each) for each in sorted(set(made)) if each != self.definition.fingerprint}
 
+    def refuse_other_definitions(self) -> None:
+        """Raise `BadInput` with every fingerprint and the mends when partials of another definition are stored."""
+        others = self.other_definitions()
+        if others:
+            told = ", ".join(f"{each} ({days} days)" for each, days in others.items())
+            raise BadInput(
+                f"Table {self.definition.spec.table!r} holds partials of another definition: {told}, and this one is "
+                f"{self.definition.fingerprint}. Give the new rollup another name, or replace the old partials: "
+                f"sojourn rollup backfill --rebuild"
+            )
+
 
 @dataclass(frozen=True)
 class BackfillReport:
@@ -97,7 +108,7 @@ def backfill(
     Raises `BadInput` when partials of another definition stand in the table: `rebuild` replaces those.
     """
     found = ledger(warehouse, spec)
-    _refuse_other_definitions(found)
+    found.refuse_other_definitions()
     return _build(warehouse, found, start or date.min, end or date.max)
 
 
@@ -109,7 +120,7 @@ def rebuild(warehouse: Warehouse, spec: RollupSpec) -> BackfillReport:
 def refreshed(warehouse: Warehouse, spec: RollupSpec) -> Ledger:
     """The ledger after a `backfill` of all history, which it raises as."""
     found = ledger(warehouse, spec)
-    _refuse_other_definitions(found)
+    found.refuse_other_definitions()
     _build(warehouse, found, date.min, date.max)
     return replace(found, stored={day: found.wanted(day) for day in found.source})
 
@@ -129,18 +140,6 @@ def _build(warehouse: Warehouse, found: Ledger, start: date, end: date) -> Backf
             advance(len(days))
     current = len(found.days(start, end)) - len(build)
     return BackfillReport(spec.table, definition.fingerprint, tuple(build), current, tuple(drop))
-
-
-def _refuse_other_definitions(found: Ledger) -> None:
-    others = found.other_definitions()
-    if others:
-        spec = found.definition.spec
-        told = ", ".join(f"{each} ({days} days)" for each, days in others.items())
-        raise BadInput(
-            f"Table {spec.table!r} holds partials of another definition: {told}, and this one is "
-            f"{found.definition.fingerprint}. Give the new rollup another name, or replace the old partials: "
-            f"sojourn rollup backfill --rebuild"
-        )
 
 
 def _cell(day: date) -> dict[str, str]:

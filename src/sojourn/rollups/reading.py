@@ -50,32 +50,25 @@ def window_query(warehouse: Warehouse, found: Ledger, *, as_ofs: Sequence[date],
 def window_sql(definition: Definition, relation: str, *, cover: Iterable[Cover], reading: Reading) -> str:
     """SQL that reads windows from a relation of partials, of which `cover` says which lie in which windows.
 
-    Two steps, because a filter per window over every partial costs twice as much (500,000 users, six windows) to twelve
-    times (20,000 users): partials that lie in the same windows are merged first, and what is left per key, at most one
-    row per band of days, is merged once more per window.
+    Two steps, because a filter per window over every partial takes 1.6 times (500,000 users, six windows) to 5 times
+    (20,000 users) as long: partials that lie in the same windows are merged first, and what is left per key, at most
+    one row per band of days, is merged once more per window.
     """
     sql = DuckDBSql()
     windows = list(dict.fromkeys(window for each in reading.values() for window in each))
     keys = ", ".join(sql.quote(key) for key in definition.spec.keys)
     columns = [_Columns(name, definition.aggregates[name].sql(sql)) for name in reading]
-    opened = ", ".join(["", *(each for column in columns for each in column.opened())])
-    banded = ", ".join(["", *(each for column in columns for each in column.banded())])
-    finished = ", ".join(
-        [
-            "",
-            *(
-                column.finished(window, bit=windows.index(window))
-                for column in columns
-                for window in reading[column.name]
-            ),
-        ]
-    )
+    opened = [each for column in columns for each in column.opened()]
+    banded = [each for column in columns for each in column.banded()]
+    finished = [
+        column.finished(window, bit=windows.index(window)) for column in columns for window in reading[column.name]
+    ]
     return (
         f"WITH cover(start, as_of, bands) AS (VALUES {', '.join(map(_row, cover)) or NO_ROW}), "
-        f"opened AS (SELECT {keys}, start{opened} FROM {relation}), "
-        f"banded AS (SELECT {keys}, as_of, bands{banded} FROM opened JOIN cover USING (start) "
+        f"opened AS (SELECT {', '.join([keys, 'start', *opened])} FROM {relation}), "
+        f"banded AS (SELECT {', '.join([keys, 'as_of', 'bands', *banded])} FROM opened JOIN cover USING (start) "
         f"GROUP BY {keys}, as_of, bands) "
-        f"SELECT {keys}, as_of{finished} FROM banded GROUP BY {keys}, as_of"
+        f"SELECT {', '.join([keys, 'as_of', *finished])} FROM banded GROUP BY {keys}, as_of"
     )
 
 

@@ -171,4 +171,7 @@ def whole_days(days: tuple[int, ...]) -> tuple[int, ...]:
 def rollups_from(settings: Mapping[str, Any]) -> list[RollupSpec]:
     """The rollups that the tables `[rollups.<name>]` of `sojourn.toml` declare; `user_rollup()` when there is none."""
     tables = settings.get("rollups", {})
-    return [RollupSpec(name=name, **table) for name, table in tables.items()] or [user_rollup()]
+    unnamed = [name for name, table in tables.items() if not isinstance(table, Mapping)]
+    if unnamed:
+        raise BadSpec(f"[rollups] has {unnamed[0]!r}, which is no table. Declare a rollup as [rollups.{unnamed[0]}].")
+    return [RollupSpec(**{**table, "name": name}) for name, table in tables.items()] or [user_rollup()]

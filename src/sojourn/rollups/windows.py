@@ -89,7 +89,8 @@ def need_history(found: Ledger, as_ofs: Sequence[date], windows: Sequence[Window
 
 
 def need_current(found: Ledger, days: Iterable[date]) -> None:
-    """Raise `BadInput` naming the days whose partials are missing or stale."""
+    """Raise `BadInput` naming the days whose partials are missing or stale, or the other definition that made them."""
+    found.refuse_other_definitions()
     behind = sorted(set(days) & set(found.to_build(date.min, date.max)))
     if behind:
         spec = found.definition.spec
