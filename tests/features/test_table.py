@@ -21,7 +21,7 @@ from sojourn.features import (
     write_features,
 )
 from sojourn.rollups import AggregateSpec, RollupSpec, backfill, user_rollup
-from sojourn.warehouse import Warehouse
+from sojourn.warehouse import InPlace, Warehouse
 from tests.features.worlds import AS_OF, FIRST, PORTRAIT, frame_log, noon, put_users, small_spec
 from tests.rollups.logs import Event, put_events
 
@@ -95,6 +95,21 @@ def test_a_user_first_seen_on_the_day_itself_is_not_there_yet(shop):
     put_events(shop, [*frame_log(), Event("d", "dan", noon(1), "pay", Decimal(1))])
     assert "dan" not in feature_table(shop, small_spec(), AS_OF)["user_id"]
     assert "dan" in feature_table(shop, small_spec(), AS_OF + timedelta(days=1))["user_id"]
+
+
+def test_events_without_a_user_are_nobody_s_and_numbers_of_users_become_text(warehouse, tmp_path):
+    for n in range(16):
+        folder = tmp_path / "lake" / f"day={FIRST + timedelta(days=n)}"
+        folder.mkdir(parents=True)
+        pl.DataFrame({"who": [7, None], "euro": [1.5, 2.5]}).write_parquet(folder / "part-0.parquet")
+    columns = {"user_id": "who", "amount": "CAST(euro AS DECIMAL(18,4))"}
+    warehouse.register("events", InPlace(folder=str(tmp_path / "lake"), columns=columns))
+    spend = {"spend": AggregateSpec(function="sum", expression="amount")}
+    rollup = RollupSpec(name="small", aggregates=spend, windows_days=(7,))
+    spec = FeatureSpec(rollup=rollup, labels=LabelSpec(aggregates=("spend",), horizons_days=(2,)), history_days=7)
+    table = training_set(warehouse, spec, [AS_OF])
+    assert table.select("user_id", "spend_7d", "label_spend_2d").rows() == [("7", 10.5, 3.0)]
+    assert population(warehouse, spec, [AS_OF]).rows() == [(AS_OF, 1, 0)]
 
 
 def test_test_accounts_are_left_out_and_counted(shop):

@@ -13,7 +13,7 @@ Columns = dict[str, str]
 
 
 def habit_query(spec: FeatureSpec, relation: str, *, as_ofs: Sequence[date], history_days: int) -> str:
-    """SQL for the habits of every user seen before each `as_of`: `user_id`, `as_of`, and the columns of `habits`.
+    """SQL for the habits of every user seen before each `as_of`: `user_id`, `as_of`, the columns of `habits`.
 
     Reads all day partials in `relation`, whose days reach at most `history_days` back from the last `as_of`. Sums are
     over whole numbers and decimals, so that the order of rows changes nothing.
@@ -23,7 +23,7 @@ def habit_query(spec: FeatureSpec, relation: str, *, as_ofs: Sequence[date], his
     columns = ", ".join(f"{expression} AS {name}" for name, expression in habits(spec).items())
     return (
         f"WITH looks(as_of) AS (VALUES {looks}), ages(_age, {weights}) AS (VALUES {', '.join(_ages(history_days))}), "
-        f"days AS (SELECT {', '.join(_day_columns(spec))} FROM {relation}), "
+        f"days AS (SELECT {', '.join(_day_columns(spec))} FROM {relation} WHERE user_id IS NOT NULL), "
         f"gaps AS (SELECT {', '.join(_gap_columns(spec))} FROM days "
         "WINDOW earlier AS (PARTITION BY user_id ORDER BY start ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)), "
         "seen AS (SELECT * FROM gaps JOIN looks ON start < as_of JOIN ages ON _age = date_diff('day', start, as_of)) "

@@ -124,7 +124,7 @@ def _typed(question: Question, parts: Columns, columns: Columns) -> str:
         f"{as_feature(identifier(name), kinds[name], zone=zone)} AS {identifier(feature_name(name, kinds[name]))}"
         for name in columns
     )
-    return f"SELECT user_id, as_of, {typed} FROM ({joined})"
+    return f"SELECT CAST(user_id AS VARCHAR) AS user_id, as_of, {typed} FROM ({joined})"
 
 
 def _joined(parts: Columns, columns: Columns) -> str:
@@ -140,7 +140,8 @@ def population_query(question: Question) -> str:
     looks = ", ".join(f"(DATE '{as_of}')" for as_of in question.as_ofs)
     parts = {
         "looks(as_of)": f"VALUES {looks}",
-        "firsts": f"SELECT user_id, min(start) AS first FROM {_past(question)} GROUP BY user_id",
+        "firsts": f"SELECT user_id, min(start) AS first FROM {_past(question)} "
+        "WHERE user_id IS NOT NULL GROUP BY user_id",
         "seen": "SELECT user_id, as_of FROM firsts JOIN looks ON first < as_of",
     }
     joined, left_out = "seen", "false"
