@@ -33,7 +33,7 @@ class Fold(Spec):
 
     >>> Fold(horizon_days=30, train=(date(2024, 1, 20),), test=date(2024, 2, 1))
     Traceback (most recent call last):
-    sojourn.core.errors.BadSpec: Fold is wrong: field 'the whole' = ... the label window of 2024-01-20 ends on \
+    sojourn.core.errors.BadSpec: Fold is wrong: the label window of 2024-01-20 ends on \
 2024-02-19, after the next as-of date 2024-02-01...
     """
 
