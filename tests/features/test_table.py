@@ -163,6 +163,27 @@ def test_a_portrait_that_is_not_there_or_not_readable_is_refused(shop, changes, 
     assert message in str(refusal.value)
 
 
+def test_a_portrait_that_is_named_needs_the_table_of_users(warehouse):
+    put_events(warehouse, frame_log())
+    with pytest.raises(
+        MissingTable, match=r"'country' would come from table 'users', which the warehouse .* Ingest it"
+    ):
+        feature_table(warehouse, small_spec(portrait=("country",)), AS_OF)
+
+
+def test_a_value_that_no_model_can_read_is_refused(shop):
+    values = {"all": AggregateSpec(function="last", expression="[amount]"), "n": AggregateSpec(function="count")}
+    spec = small_spec(
+        rollup=RollupSpec(name="lists", aggregates=values, windows_days=(7,)), labels=LabelSpec(aggregates=("n",))
+    )
+    with pytest.raises(BadInput) as refusal:
+        feature_table(shop, spec, AS_OF)
+    assert str(refusal.value) == (
+        'features: column "all_7d" is DECIMAL(18,4)[], which no model can read. '
+        "Leave it out, or make it a number or text."
+    )
+
+
 def test_a_portrait_that_has_the_name_of_a_feature_is_refused(shop):
     put_users(shop, [("ann", LONG_AGO, None, "NO", False, 3)], {**PORTRAIT, "tenure_days": pl.Int64()})
     with pytest.raises(BadInput) as refusal:

@@ -29,6 +29,7 @@ def shop(warehouse: Warehouse) -> Warehouse:
             "the filter 'event' is VARCHAR, neither true nor false. Compare it",
         ),
         ({"expression": "event"}, "'sum' needs a number, and 'event' is VARCHAR. Cast it: expression = 'CAST(event AS"),
+        ({"expression": "[amount]"}, "'sum' needs a number, and '[amount]' is DECIMAL(18,4)[]. Cast it"),
         ({"expression": "lgo(amount)"}, "'lgo(amount)' calls lgo(), which DuckDB does not have. Did you mean log"),
         ({"expression": "zzzzzz(amount)"}, "which DuckDB does not have. Use a function that the engine has."),
         ({"expression": "amount + ts"}, "'amount + ts' cannot be used ("),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
-from sojourn.core import BadInput, missing_columns
+from sojourn.core import BadInput, MissingTable, missing_columns
 from sojourn.features.spec import TEST_ACCOUNTS, FeatureSpec
 from sojourn.features.types import is_feature
 from sojourn.warehouse import Warehouse
@@ -29,13 +29,16 @@ class Portraits:
 def portraits(warehouse: Warehouse, spec: FeatureSpec) -> Portraits | None:
     """What table `users` offers; None when there is no such table and nothing of it was asked for.
 
-    Raises `MissingColumn` for columns that were named and are not there, and `BadInput` for one that cannot be a
-    feature.
+    Raises `MissingTable` and `MissingColumn` for columns that were named and are not there, and `BadInput` for one that
+    cannot be a feature.
     """
     named = [*(spec.portrait or ()), *(() if spec.test_accounts in (None, TEST_ACCOUNTS) else (spec.test_accounts,))]
     if not warehouse.has(USERS):
         if named:
-            raise missing_columns("features: table 'users', which is not there,", missing=named, found=[])
+            raise MissingTable(
+                f"features: {', '.join(map(repr, named))} would come from table 'users', which the warehouse "
+                f"{warehouse.root} does not have. Ingest it: sojourn ingest --table users FILE"
+            )
         return None
     found = warehouse.engine.columns(f"SELECT * FROM {warehouse.relation(USERS)}")
     missing = [name for name in ("user_id", *named) if name not in found]

@@ -10,7 +10,8 @@ MOMENTS = frozenset({"DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE"})
 
 def is_feature(kind: str) -> bool:
     """Whether a column of this SQL type can be a feature; lists, structs and bytes cannot."""
-    return kind in WHOLE | REAL | TEXT | MOMENTS or kind.startswith(("DECIMAL", "ENUM"))
+    named = kind.startswith(("DECIMAL(", "ENUM(")) and kind.endswith(")")  # and no list of them
+    return named or kind in WHOLE | REAL | TEXT | MOMENTS
 
 
 def feature_name(name: str, kind: str) -> str:
@@ -24,6 +25,11 @@ def feature_name(name: str, kind: str) -> str:
 
 def as_feature(expression: str, kind: str, *, zone: str) -> str:
     """SQL that turns an expression of this type into a feature; a date becomes the days from it to `as_of`."""
+    if not is_feature(kind):
+        raise BadInput(
+            f"features: column {expression} is {kind}, which no model can read. "
+            "Leave it out, or make it a number or text."
+        )
     if kind in WHOLE:
         return f"CAST({expression} AS BIGINT)"
     if kind in MOMENTS:
@@ -31,8 +37,4 @@ def as_feature(expression: str, kind: str, *, zone: str) -> str:
         return f"date_diff('day', CAST({local} AS DATE), as_of)"
     if kind in TEXT or kind.startswith("ENUM"):
         return f"CAST({expression} AS VARCHAR)"
-    if not is_feature(kind):
-        raise BadInput(
-            f"Column {expression} is {kind}, which no model can read. Leave it out, or make it a number or text."
-        )
     return f"CAST({expression} AS DOUBLE)"

@@ -270,7 +270,7 @@ def sum_type(kind: str) -> str:
 
 def is_number(kind: str) -> bool:
     """Whether values of this SQL type can be added: whole numbers up to 64 bits, decimals and doubles."""
-    return kind in INTEGERS or kind in FLOATS or kind.startswith("DECIMAL")
+    return kind in INTEGERS | FLOATS or (kind.startswith("DECIMAL(") and kind.endswith(")"))
 
 
 def _in_time(engine: Dialect, *, extreme: str) -> Sql:
