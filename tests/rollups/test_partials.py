@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from sojourn.core import BadInput, EmptyInput
-from sojourn.rollups import AggregateSpec, BackfillReport, backfill, define, lifting, rebuild, window_table
+from sojourn.rollups import AggregateSpec, BackfillReport, Cell, backfill, define, lifting, rebuild, window_table
 from sojourn.warehouse import InPlace, Warehouse, WarehouseSpec, Writer
 from tests.rollups.logs import EVERY, Event, put_events, rollup
 
@@ -51,6 +51,7 @@ def test_a_partial_holds_one_state_per_key_and_day(may):
             "event_id": "e04ann",
             "value": "pay",
         },
+        "_rows__n": 1,
         "grain": "day",
         "start": date(2024, 5, 4),
     }
@@ -59,19 +60,23 @@ def test_a_partial_holds_one_state_per_key_and_day(may):
 
 def test_a_second_backfill_finds_everything_current_and_writes_nothing(may):
     first = backfill(may, rollup())
-    assert first == BackfillReport("rollup_every", first.definition, tuple(DAYS), 0, ())
+    weeks = (Cell("week", date(2024, 4, 29)), Cell("week", date(2024, 5, 6)))
+    assert first == BackfillReport("rollup_every", first.definition, tuple(DAYS), 0, (), weeks)
     written = {file: file.stat().st_mtime_ns for file in (may.root / "rollup_every").rglob("*.parquet")}
     assert backfill(may, rollup()) == BackfillReport("rollup_every", first.definition, (), 12, ())
     assert written == {file: file.stat().st_mtime_ns for file in (may.root / "rollup_every").rglob("*.parquet")}
 
 
-def test_a_late_row_repairs_its_own_day_alone(may):
+def test_a_late_row_repairs_its_own_day_and_week_alone(may):
     backfill(may, rollup())
     before = bytes_of(may)
     put_events(may, log(late=True))
     assert backfill(may, rollup()).built == (date(2024, 5, 4),)
     after = bytes_of(may)
-    assert {name for name in before if before[name] != after[name]} == {"grain=day/start=2024-05-04/data.parquet"}
+    assert {name for name in before if before[name] != after[name]} == {
+        "grain=day/start=2024-05-04/data.parquet",
+        "grain=week/start=2024-04-29/data.parquet",
+    }
     row = window_table(may, rollup(), as_ofs=[date(2024, 5, 8)]).row(0, named=True)
     assert row["spend_7d"] == sum(range(1, 8)) + 100
 

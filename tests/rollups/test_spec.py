@@ -14,7 +14,7 @@ COUNT = AggregateSpec(function="count")
         ({"windows_days": (7, 0)}, "a window of 0 days covers nothing; a span is at least 1 day"),
         ({"windows_days": (7, -3)}, "a window of -3 days covers nothing"),
         ({"windows_days": (7, 7)}, "a window is named twice"),
-        ({"windows_days": ()}, "no window is given; name at least one, such as [30]"),
+        ({"windows_days": ()}, "no window is given; name at least one, such as windows_days = [30]"),
         ({"aggregates": {}}, "at least 1 item"),
         ({"aggregates": {"Spend": COUNT}}, "'Spend' is no plain name; use small letters, digits and _"),
         ({"aggregates": {"a__b": COUNT}}, "'a__b' has two underscores in a row"),
@@ -24,7 +24,7 @@ COUNT = AggregateSpec(function="count")
         ({"keys": ()}, "at least 1 item"),
         ({"name": "my rollup"}, "'my rollup' is no plain name"),
         ({"windows_days": tuple(range(1, 62))}, "61 different windows; at most 60 fit one rollup"),
-        ({"window_days": (7,)}, "it has no field 'window_days' (it has name, source, keys, aggregates, windows_days)"),
+        ({"window_days": (7,)}, "it has no field 'window_days' (it has name, source, keys, aggregates, windows_days, windows)"),
     ],
 )
 def test_a_wrong_rollup_is_refused(changes, message):

@@ -9,7 +9,7 @@ from sojourn.features.habits import habit_query, habits
 from sojourn.features.portrait import Portraits, portrait_query, portraits
 from sojourn.features.spec import FeatureSpec
 from sojourn.features.types import as_feature, feature_name
-from sojourn.rollups import Ledger, ahead, declared, need_history, past, refreshed, window_query
+from sojourn.rollups import Ledger, ahead, need_history, past, refreshed, window_query
 from sojourn.warehouse import Warehouse
 from sojourn.warehouse.engine import identifier
 
@@ -57,7 +57,7 @@ def _parts(question: Question) -> Columns:
     history_days = (max(as_ofs) - question.found.first).days
     parts = {
         "habits": habit_query(spec, _past(question), as_ofs=as_ofs, history_days=history_days),
-        "windows": window_query(warehouse, question.found, as_ofs=as_ofs, reading=declared(spec.rollup)),
+        "windows": window_query(warehouse, question.found, as_ofs=as_ofs, reading=question.found.definition.reading),
     }
     if question.portraits is not None:
         parts["portrait"] = portrait_query(warehouse, question.portraits, as_ofs=as_ofs)

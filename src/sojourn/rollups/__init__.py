@@ -1,14 +1,17 @@
 """Events come in and are counted into mergeable day partials; out come exact values over any rolling window."""
 
-from sojourn.rollups.aggregates import AGGREGATES, aggregate
-from sojourn.rollups.algebra import Aggregate, Sql
+from sojourn.rollups.algebra import Aggregate, ElementSql, Sql
+from sojourn.rollups.catalogue import AGGREGATES, aggregate
 from sojourn.rollups.daily import AdvanceReport, advance
 from sojourn.rollups.definition import Definition, define
+from sojourn.rollups.grains import Cell
+from sojourn.rollups.history import need_history
+from sojourn.rollups.ledger import Ledger, ledger
 from sojourn.rollups.lifting import state_column
-from sojourn.rollups.partials import BackfillReport, Ledger, backfill, ledger, rebuild, refreshed
+from sojourn.rollups.partials import BackfillReport, backfill, rebuild, refreshed
 from sojourn.rollups.reading import window_query, window_table
 from sojourn.rollups.spec import AggregateSpec, RollupSpec, rollups_from, user_rollup
-from sojourn.rollups.windows import Reading, Window, ahead, declared, need_history, past, whole_past
+from sojourn.rollups.windows import Reading, Window, ahead, named, past, whole_past
 
 __all__ = [
     "AGGREGATES",
@@ -16,7 +19,9 @@ __all__ = [
     "Aggregate",
     "AggregateSpec",
     "BackfillReport",
+    "Cell",
     "Definition",
+    "ElementSql",
     "Ledger",
     "Reading",
     "RollupSpec",
@@ -26,9 +31,9 @@ __all__ = [
     "aggregate",
     "ahead",
     "backfill",
-    "declared",
     "define",
     "ledger",
+    "named",
     "need_history",
     "past",
     "rebuild",

@@ -1,13 +1,12 @@
-"""The nine aggregates: count, sum, min, max, mean, active days, first, last, recency."""
+"""Count, sum, mean, min, max, active days, first, last, recency: states of one or two columns."""
 
 from datetime import date, datetime
 from decimal import Decimal
-from difflib import get_close_matches
-from typing import Any
+from typing import Any, Literal
 
-from sojourn.core import BadSpec
-from sojourn.rollups.algebra import FLOATS, INTEGERS, Aggregate, Row, Sql, State
+from sojourn.rollups.algebra import FLOATS, Aggregate, Row, Slide, Sql, State
 from sojourn.rollups.dialect import Dialect
+from sojourn.rollups.types import added, sum_type
 
 Moment = tuple[datetime, str, Any]
 
@@ -36,6 +35,8 @@ class Count(Aggregate):
             lift={"n": "count({value})"},
             merge={"n": "CAST(sum({n}) {only} AS BIGINT)"},
             finish="coalesce({n}, 0)",
+            slide=Slide(sums={"n": "BIGINT"}),
+            shown="n",
         )
 
 
@@ -63,6 +64,8 @@ class Sum(Aggregate):
             lift={"sum": added(engine, self.kind, "{value}")},
             merge={"sum": added(engine, self.kind, "{sum}")},
             finish="coalesce({sum}, 0)",
+            slide=exact_sums(self.kind, sum=sum_type(self.kind)),
+            shown="sum",
         )
 
 
@@ -90,6 +93,7 @@ class Mean(Aggregate):
             lift={"n": "count({value})", "sum": added(engine, self.kind, "{value}")},
             merge={"n": "CAST(sum({n}) {only} AS BIGINT)", "sum": added(engine, self.kind, "{sum}")},
             finish="CAST({sum} AS DOUBLE) / nullif({n}, 0)",
+            slide=exact_sums(self.kind, n="BIGINT", sum=sum_type(self.kind)),
         )
 
 
@@ -108,7 +112,13 @@ class Min(Aggregate):
 
     def sql(self, engine: Dialect) -> Sql:  # noqa: ARG002
         """The same algebra in SQL."""
-        return Sql(lift={"min": "min({value})"}, merge={"min": "min({min}) {only}"}, finish="{min}")
+        return Sql(
+            lift={"min": "min({value})"},
+            merge={"min": "min({min}) {only}"},
+            finish="{min}",
+            slide=Slide(lead="min", sense="min"),
+            shown="min",
+        )
 
 
 class Max(Aggregate):
@@ -126,7 +136,13 @@ class Max(Aggregate):
 
     def sql(self, engine: Dialect) -> Sql:  # noqa: ARG002
         """The same algebra in SQL."""
-        return Sql(lift={"max": "max({value})"}, merge={"max": "max({max}) {only}"}, finish="{max}")
+        return Sql(
+            lift={"max": "max({value})"},
+            merge={"max": "max({max}) {only}"},
+            finish="{max}",
+            slide=Slide(lead="max", sense="max"),
+            shown="max",
+        )
 
 
 class ActiveDays(Aggregate):
@@ -163,6 +179,8 @@ class ActiveDays(Aggregate):
             read={"days": "CAST(bit_count({bits}) AS BIGINT)"},
             gather={"days": "CAST(sum({days}) {only} AS BIGINT)"},
             finish="coalesce({days}, 0)",
+            slide=Slide(sums={"days": "BIGINT"}),
+            shown="days",
         )
 
 
@@ -186,7 +204,7 @@ class Last(Aggregate):
 
     def sql(self, engine: Dialect) -> Sql:
         """The same algebra in SQL."""
-        return _in_time(engine, extreme="max")
+        return in_time(engine, extreme="max")
 
 
 class First(Last):
@@ -200,7 +218,7 @@ class First(Last):
 
     def sql(self, engine: Dialect) -> Sql:
         """The same algebra in SQL."""
-        return _in_time(engine, extreme="min")
+        return in_time(engine, extreme="min")
 
 
 class Recency(Aggregate):
@@ -230,50 +248,17 @@ class Recency(Aggregate):
             lift={"day": "max(CASE WHEN {value} IS NOT NULL THEN day END)"},
             merge={"day": "max({day}) {only}"},
             finish=engine.days_between("{day}", "{as_of}"),
+            slide=Slide(lead="day"),
         )
 
 
-AGGREGATES: dict[str, type[Aggregate]] = {
-    each.function: each for each in (Count, Sum, Min, Max, Mean, ActiveDays, First, Last, Recency)
-}
+def exact_sums(kind: str, **sums: str) -> Slide | None:
+    """How sums of values of this type slide; doubles do not, as subtracting them would not give back what there was."""
+    return None if kind in FLOATS else Slide(sums=sums)
 
 
-def aggregate(function: str) -> type[Aggregate]:
-    """The aggregate of this name. Raises `BadSpec` with the nearest names, or all of them, when there is none.
-
-    >>> aggregate("sum")(kind="DECIMAL(18,4)").lift([{"value": 2}, {"value": None}, {"value": 3}])
-    5
-    """
-    if function not in AGGREGATES:
-        near = get_close_matches(function, AGGREGATES, n=2, cutoff=0.4) or list(AGGREGATES)
-        raise BadSpec(f"there is no aggregate {function!r}; use {' or '.join(repr(name) for name in near)}")
-    return AGGREGATES[function]
-
-
-def added(engine: Dialect, kind: str, number: str) -> str:
-    """The template of a sum over numbers of this kind: exact, but for doubles, which are added in a fixed order."""
-    if kind in FLOATS:
-        return f"{engine.sum_of_doubles(number)} {{only}}"
-    return f"CAST(sum({number}) {{only}} AS {sum_type(kind)})"
-
-
-def sum_type(kind: str) -> str:
-    """The type that holds a sum of this type without loss. A BIGINT that overflows is an error in every engine.
-
-    >>> sum_type("DECIMAL(18,4)"), sum_type("INTEGER")
-    ('DECIMAL(38,4)', 'BIGINT')
-    """
-    if kind.startswith("DECIMAL"):
-        return f"DECIMAL(38,{kind.rstrip(')').rpartition(',')[2].strip()})"
-    return "BIGINT"
-
-
-def is_number(kind: str) -> bool:
-    """Whether values of this SQL type can be added: whole numbers up to 64 bits, decimals and doubles."""
-    return kind in INTEGERS | FLOATS or (kind.startswith("DECIMAL(") and kind.endswith(")"))
-
-
-def _in_time(engine: Dialect, *, extreme: str) -> Sql:
+def in_time(engine: Dialect, *, extreme: Literal["max", "min"]) -> Sql:
+    """The algebra of the value at one end of time."""
     # The key stands first and is unique, so neither the value nor its NULLs decide an order. Across days the instant
     # alone decides: one zone gives one instant one day.
     moment = engine.struct({"ts": "ts", "event_id": "event_id", "value": "{value}"})
@@ -283,4 +268,6 @@ def _in_time(engine: Dialect, *, extreme: str) -> Sql:
         read={"ts": "{moment}.ts", "value": "{moment}.value"},
         gather={"ts": f"{extreme}({{ts}}) {{only}}", "value": f"{extreme}_by({{value}}, {{ts}}) {{only}}"},
         finish="{value}",
+        slide=Slide(lead="ts", sense=extreme),
+        shown="value",
     )

@@ -1,13 +1,14 @@
 """The user's own SQL, checked at the door: one expression over one row, whose columns and functions exist."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
-from sojourn.core import BadInput, SojournError, missing_columns
+from sojourn.core import BadInput, EngineError, SojournError, missing_columns
+from sojourn.rollups.dialect import dialect_of
 from sojourn.warehouse import DuckDBEngine, Engine, EngineSpec
 from sojourn.warehouse.engine import identifier, literal
 
@@ -56,36 +57,67 @@ def check_pure(expression: Expression, *, found: Mapping[str, str], where: str) 
         )
 
 
-def bound_types(engine: Engine, values: Mapping[str, str], *, found: Mapping[str, str]) -> dict[str, str]:
-    """The SQL types of these values over a table with the columns `found`; nothing is read.
+def bound_types(values: Mapping[str, str], *, found: Mapping[str, str]) -> dict[str, str]:
+    """The SQL types of these values over a table with the columns `found`, as DuckDB has them; nothing is read.
 
-    Raises the engine's own error when any of them does not bind: `explain` says why.
+    Raises DuckDB's own error when any of them does not bind: `explain` says why. Whatever engine computes the values
+    later, their types are these.
     """
-    table = ", ".join(f"CAST(NULL AS {kind}) AS {identifier(name)}" for name, kind in found.items())
+    return dict(_bound(tuple(values.items()), tuple(found.items())))
+
+
+@lru_cache(maxsize=500)
+def _bound(values: tuple[tuple[str, str], ...], found: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
+    return _parser().columns(_over_nothing(values, found, quote=identifier, kind=lambda kind: kind))
+
+
+def _over_nothing(
+    values: Iterable[tuple[str, str]],
+    found: Iterable[tuple[str, str]],
+    *,
+    quote: Callable[[str], str],
+    kind: Callable[[str], str],
+) -> str:
+    table = ", ".join(f"CAST(NULL AS {kind(said)}) AS {quote(name)}" for name, said in found)
     # any_value refuses aggregates and windows inside its argument.
-    taken = ", ".join(f"any_value({value}) AS {name}" for name, value in values.items())
-    return engine.columns(f"SELECT {taken} FROM (SELECT {table})")
+    taken = ", ".join(f"any_value({value}) AS {name}" for name, value in values)
+    return f"SELECT {taken} FROM (SELECT {table})"
 
 
-def explain(engine: Engine, value: str, *, reading: Sequence[Expression], found: Mapping[str, str], where: str) -> None:
+def explain(value: str, *, reading: Sequence[Expression], found: Mapping[str, str], where: str) -> None:
     """Raise what is wrong with one value; nothing happens when it binds.
 
     `MissingColumn` comes with the nearest names, `BadInput` for an unknown function or types that do not go together.
     """
     try:
-        bound_types(engine, {"v": value}, found=found)
+        bound_types({"v": value}, found=found)
     except SojournError as fault:
         known = {name.lower() for name in found}
         missing = sorted({name for each in reading for name in each.columns if name.lower() not in known})
         if missing:
             raise missing_columns(where, missing=missing, found=list(found)) from fault
-        _check_functions(engine, reading, where=where)
+        _check_functions(reading, where=where)
         texts, words = " with ".join(repr(each.text) for each in reading), str(fault).splitlines()[0].rstrip(".")
         raise BadInput(f"{where}: {texts} cannot be used ({words}). Mend it, then run it again.") from fault
 
 
-def _check_functions(engine: Engine, reading: Sequence[Expression], *, where: str) -> None:
-    known = {name for (name,) in engine.rows("SELECT DISTINCT function_name FROM duckdb_functions()")}
+def check_on(engine: Engine, value: str, *, texts: Sequence[Expression], found: Mapping[str, str], where: str) -> None:
+    """Raise `BadInput` when the engine that will compute the value, other than DuckDB, does not understand it."""
+    sql = dialect_of(engine)
+    if sql.name == "DuckDB":
+        return
+    try:
+        engine.columns(_over_nothing([("v", value)], found.items(), quote=sql.quote, kind=sql.kind))
+    except EngineError as fault:
+        said, words = " with ".join(repr(each.text) for each in texts), str(fault).splitlines()[0].rstrip(".")
+        raise BadInput(
+            f"{where}: {said} means something to DuckDB and nothing to {sql.name} ({words}). "
+            "Write it with what both have."
+        ) from fault
+
+
+def _check_functions(reading: Sequence[Expression], *, where: str) -> None:
+    known = {name for (name,) in _parser().rows("SELECT DISTINCT function_name FROM duckdb_functions()")}
     for each in reading:
         for function in sorted(each.functions - known):
             near = get_close_matches(function, known, n=2, cutoff=0.6)

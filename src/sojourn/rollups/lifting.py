@@ -5,28 +5,57 @@ from contextlib import contextmanager
 from datetime import date
 
 from sojourn.core import BadInput, EngineError
-from sojourn.rollups.definition import Definition, value_sql
-from sojourn.rollups.dialect import Dialect, DuckDBSql
+from sojourn.rollups.definition import Definition
 from sojourn.warehouse import Warehouse
 
 BATCH_ROWS = 200_000
 LIFTED = "_lifted_partials"
+ELEMENT = "element"
 
 
 def state_column(aggregate: str, part: str) -> str:
-    """The column of a partial that holds one part of an aggregate's state."""
+    """The column of a partial that holds one part of an aggregate's state, or its element."""
     return f"{aggregate}__{part}"
 
 
-def lift_query(definition: Definition, relation: str, *, sql: Dialect) -> str:
-    """SQL for the state of every key and day in a relation: `day`, the keys, then `<aggregate>__<part>`."""
-    keys = ", ".join(("day", *(sql.quote(key) for key in definition.spec.keys)))
-    states = ", ".join(
-        f"{template.format(value=value_sql(definition.spec.aggregates[name]), only='')} AS {state_column(name, part)}"
-        for name, each in definition.aggregates.items()
-        for part, template in each.sql(sql).lift.items()
+def lift_query(definition: Definition, relation: str) -> str:
+    """SQL for the wide state of every key and day in a relation: `day`, the keys, then `<aggregate>__<part>`."""
+    keys = ", ".join(("day", *definition.keys))
+    states = "".join(
+        f", {template.format(value=definition.value(name), only='')} AS {state_column(name, part)}"
+        for name, algebra in definition.wide.items()
+        for part, template in algebra.lift.items()
     )
-    return f"SELECT {keys}, {states} FROM {_with_every_column(definition, relation, sql=sql)} GROUP BY {keys}"
+    return f"SELECT {keys}{states} FROM {relation} GROUP BY {keys}"
+
+
+def lift_elements_query(definition: Definition, name: str, relation: str) -> str:
+    """SQL for the state of every key, day and element: `day`, the keys, `<aggregate>__element`, its parts."""
+    algebra, spec, sql = definition.long[name], definition.spec.aggregates[name], definition.sql
+    keys = ", ".join(("day", *definition.keys))
+    needed = ", ts" if "ts" in definition.columns and "ts" not in definition.spec.keys else ""
+    by = "" if spec.by is None else f", ({spec.by}) AS _by"
+    rows = f"(SELECT {keys}{needed}, {definition.value(name)} AS _value{by} FROM {relation})"
+    value, items = ("item", sql.items("_value")) if algebra.lists else ("_value", "")
+    element = algebra.element.format(value=value, by="_by")
+    parts = "".join(
+        f", {template.format(value=value, by='_by', only='')} AS {state_column(name, part)}"
+        for part, template in algebra.lift.items()
+    )
+    found = f"(SELECT *, {element} AS _element FROM {rows} _rows{items})"
+    return (
+        f"SELECT {keys}, _element AS {state_column(name, ELEMENT)}{parts} FROM {found} "
+        f"WHERE _element IS NOT NULL GROUP BY {keys}, _element"
+    )
+
+
+def queries(definition: Definition, relation: str) -> dict[str, str]:
+    """The query that lifts each table of partials from a relation of rows."""
+    spec = definition.spec
+    return {
+        spec.table: lift_query(definition, relation),
+        **{spec.table_of(name): lift_elements_query(definition, name, relation) for name in definition.long},
+    }
 
 
 def batches(days: Sequence[date], rows: Mapping[date, int]) -> Iterator[list[date]]:
@@ -45,36 +74,57 @@ def batches(days: Sequence[date], rows: Mapping[date, int]) -> Iterator[list[dat
 
 
 @contextmanager
-def lifted(warehouse: Warehouse, definition: Definition, days: Sequence[date]) -> Iterator[Callable[[date], str]]:
-    """How to ask for one day's states, without the column `day`, while the block runs.
+def lifted(warehouse: Warehouse, definition: Definition, days: Sequence[date]) -> Iterator[Callable[[str, date], str]]:
+    """How to ask for one table's states of one day, without the column `day`, while the block runs.
 
     Raises `BadInput` naming the days when an expression cannot be computed for some row.
     """
-    spec, sql = definition.spec, DuckDBSql()
-    relation = warehouse.relation(spec.source, only=[{"day": str(day)} for day in days])
-    query = lift_query(definition, relation, sql=sql)
+    spec, sql = definition.spec, definition.sql
+    asked = queries(definition, source_rows(warehouse, definition, days))
+    names = {table: f"{LIFTED}_{number}" for number, table in enumerate(asked)}
     try:
         if len(days) == 1:
-            yield lambda day: f"SELECT * EXCLUDE (day) FROM ({query}) WHERE day = DATE '{day}'"
+            yield lambda table, day: _of_day(definition, table, f"({asked[table]})", day)
             return
-        warehouse.engine.run(f"CREATE OR REPLACE TEMP TABLE {LIFTED} AS {query}")
-        yield lambda day: _one_day(definition, day, sql=sql)
-        warehouse.engine.run(f"DROP TABLE {LIFTED}")
+        for table, query in asked.items():
+            warehouse.engine.run(sql.let_go(names[table]))
+            warehouse.engine.run(sql.keep(names[table], query))
+        yield lambda table, day: _of_day(definition, table, names[table], day)
+        for name in names.values():
+            warehouse.engine.run(sql.let_go(name))
     except EngineError as fault:
         told = f"day {days[0]}" if len(days) == 1 else f"days {days[0]} to {days[-1]}"
         raise BadInput(f"Rollup {spec.name!r} cannot be built for {told}: {fault}") from fault
 
 
-def _one_day(definition: Definition, day: date, *, sql: Dialect) -> str:
-    # Grouped once more, though each key stands there once: a table's statistics leak into the bytes that DuckDB writes
+def source_rows(warehouse: Warehouse, definition: Definition, days: Sequence[date]) -> str:
+    """SQL to stand after FROM: the source's rows of these days, with every column that the definition reads.
+
+    A day's file may lack a column that came later; it is NULL there, as it is when the whole table is read.
+    """
+    relation = warehouse.relation(definition.spec.source, only=[{"day": str(day)} for day in days])
+    return definition.sql.with_columns(relation, definition.columns, columns_of=warehouse.engine.columns)
+
+
+def _of_day(definition: Definition, table: str, lifted: str, day: date) -> str:
+    # Grouped once more, though each row stands there once: a table's statistics leak into the bytes that DuckDB writes
     # (how it encodes the absence of nulls), and so would depend on the other days of the batch.
-    keys = ", ".join(sql.quote(key) for key in definition.spec.keys)
-    columns = [state_column(name, part) for name, each in definition.aggregates.items() for part in each.sql(sql).lift]
-    states = ", ".join(f"any_value({column}) AS {column}" for column in columns)
-    return f"SELECT {keys}, {states} FROM {LIFTED} WHERE day = DATE '{day}' GROUP BY {keys}"
+    keys, states = key_columns(definition, table), state_columns(definition, table)
+    if lifted.startswith("("):
+        return f"SELECT {', '.join([*keys, *states])} FROM {lifted} WHERE day = DATE '{day}'"
+    taken = ", ".join([*keys, *(f"any_value({column}) AS {column}" for column in states)])
+    return f"SELECT {taken} FROM {lifted} WHERE day = DATE '{day}' GROUP BY {', '.join(keys)}"
 
 
-def _with_every_column(definition: Definition, relation: str, *, sql: Dialect) -> str:
-    # A day's file may lack a column that came later; it is NULL there, as it is when the whole table is read.
-    columns = ", ".join(f"CAST(NULL AS {kind}) AS {sql.quote(name)}" for name, kind in definition.columns.items())
-    return f"(SELECT {columns} WHERE false UNION ALL BY NAME SELECT * FROM {relation})"
+def key_columns(definition: Definition, table: str) -> list[str]:
+    """What tells the rows of one partial of this table apart: the keys, and the element where it has elements."""
+    names = [name for name in definition.long if definition.spec.table_of(name) == table]
+    return [*definition.keys, *(state_column(name, ELEMENT) for name in names)]
+
+
+def state_columns(definition: Definition, table: str) -> list[str]:
+    """The parts of the states in this table."""
+    if table == definition.spec.table:
+        return [state_column(name, part) for name, algebra in definition.wide.items() for part in algebra.lift]
+    [name] = [name for name in definition.long if definition.spec.table_of(name) == table]
+    return [state_column(name, part) for part in definition.long[name].lift]

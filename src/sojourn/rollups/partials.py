@@ -1,146 +1,172 @@
-"""Events in, day partials out: one stored state per key and business day, found stale by fingerprint and rebuilt."""
+"""Events in, partials out: a stored state per key and day, week or month, found stale by fingerprint and rebuilt."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
-from functools import cached_property
+from datetime import date
 
-from sojourn.core import BadInput, EmptyInput, progress
-from sojourn.rollups.definition import Definition, define
-from sojourn.rollups.lifting import batches, lifted
+from sojourn.core import progress
+from sojourn.rollups.algebra import FLOATS
+from sojourn.rollups.definition import Definition
+from sojourn.rollups.grains import Cell, fewest
+from sojourn.rollups.ledger import Ledger, ledger
+from sojourn.rollups.lifting import ELEMENT, batches, key_columns, lifted, state_column
 from sojourn.rollups.spec import RollupSpec
-from sojourn.warehouse import Warehouse
-
-ONE_DAY = timedelta(days=1)
-
-
-@dataclass(frozen=True)
-class Ledger:
-    """Which days a source has, and which partials stand beside them, by fingerprint.
-
-    A partial's fingerprint is `<definition>.<input>`: what was asked, and the fingerprint of the day it was made from.
-    """
-
-    definition: Definition
-    source: Mapping[date, str]
-    stored: Mapping[date, str]
-    rows: Mapping[date, int]
-
-    @cached_property
-    def first(self) -> date:
-        """The first day of the source's history."""
-        return min(self.source)
-
-    @cached_property
-    def end(self) -> date:
-        """The day after the last day of the source's history."""
-        return max(self.source) + ONE_DAY
-
-    def wanted(self, day: date) -> str:
-        """The fingerprint that the partial of this day should have."""
-        return f"{self.definition.fingerprint}.{self.source[day]}"
-
-    def days(self, start: date, end: date) -> list[date]:
-        """The days in [start, end) on which the source has rows, in order."""
-        return sorted(day for day in self.source if start <= day < end)
-
-    def to_build(self, start: date, end: date) -> list[date]:
-        """The days in [start, end) whose partial is missing or was made from something else."""
-        return [day for day in self.days(start, end) if self.stored.get(day) != self.wanted(day)]
-
-    def to_drop(self, start: date, end: date) -> list[date]:
-        """The days in [start, end) with a partial but no longer any row in the source."""
-        return sorted(day for day in self.stored if start <= day < end and day not in self.source)
-
-    def other_definitions(self) -> dict[str, int]:
-        """The fingerprints of other definitions that made stored partials, with the number of days of each."""
-        made = [fingerprint.partition(".")[0] for fingerprint in self.stored.values()]
-        return {each: made.count(each) for each in sorted(set(made)) if each != self.definition.fingerprint}
-
-    def refuse_other_definitions(self) -> None:
-        """Raise `BadInput` with every fingerprint and the mends when partials of another definition are stored."""
-        others = self.other_definitions()
-        if others:
-            told = ", ".join(f"{each} ({days} days)" for each, days in others.items())
-            raise BadInput(
-                f"Table {self.definition.spec.table!r} holds partials of another definition: {told}, and this one is "
-                f"{self.definition.fingerprint}. Give the new rollup another name, or replace the old partials: "
-                f"sojourn rollup backfill --rebuild"
-            )
+from sojourn.warehouse import Warehouse, Writer
 
 
 @dataclass(frozen=True)
 class BackfillReport:
-    """What a backfill did: days built, days found current, days dropped because the source has them no more."""
+    """What a backfill did, for business days [start, end) of the source's history.
+
+    `built` are the days whose partials were built, `current` how many were so already, `dropped` those that the source
+    has no more. `compacted` are the weeks and months that were built from them. `holes` are days within history on which
+    the source has no row at all.
+    """
 
     table: str
     definition: str
     built: tuple[date, ...]
     current: int
     dropped: tuple[date, ...]
-
-
-def ledger(warehouse: Warehouse, spec: RollupSpec) -> Ledger:
-    """How the partials of this rollup stand. Raises as `define` does, and `EmptyInput` for a source without days."""
-    definition = define(warehouse, spec)
-    days = {
-        date.fromisoformat(each.partition["day"]): each
-        for each in warehouse.partitions(spec.source)
-        if "day" in each.partition
-    }
-    if not days:
-        raise EmptyInput(f"Table {spec.source!r} has no partition by day. Ingest events first: sojourn ingest FILE")
-    stored = {
-        date.fromisoformat(each.partition["start"]): each.fingerprint
-        for each in warehouse.partitions(spec.table)
-        if each.partition.get("grain") == "day"
-    }
-    source = {day: each.fingerprint for day, each in days.items()}
-    return Ledger(definition, source, stored, rows={day: each.rows for day, each in days.items()})
+    compacted: tuple[Cell, ...] = ()
+    holes: tuple[date, ...] = ()
 
 
 def backfill(
     warehouse: Warehouse, spec: RollupSpec, *, start: date | None = None, end: date | None = None
 ) -> BackfillReport:
-    """Build the day partials of business days [start, end) that are missing or stale; skip those that are current.
+    """Build the partials of business days [start, end) that are missing or stale; skip those that are current.
 
-    Without `start` or `end` all history counts. A killed run is resumed by running it again.
+    Days are built from the source, then the weeks and months that hold any of them and are over. Without `start` or `end`
+    all history counts. A killed run is resumed by running it again.
     Raises `BadInput` when partials of another definition stand in the table: `rebuild` replaces those.
     """
-    found = ledger(warehouse, spec)
+    found = ledger(warehouse, spec, start=start or date.min, end=end or date.max)
     found.refuse_other_definitions()
-    return _build(warehouse, found, start or date.min, end or date.max)
+    return build(warehouse, found, start or date.min, end or date.max)
 
 
 def rebuild(warehouse: Warehouse, spec: RollupSpec) -> BackfillReport:
     """Replace every partial that another definition made, and build what is missing or stale, over all history."""
-    return _build(warehouse, ledger(warehouse, spec), date.min, date.max)
+    return build(warehouse, ledger(warehouse, spec), date.min, date.max)
 
 
-def refreshed(warehouse: Warehouse, spec: RollupSpec) -> Ledger:
-    """The ledger after a `backfill` of all history, which it raises as."""
-    found = ledger(warehouse, spec)
+def refreshed(warehouse: Warehouse, spec: RollupSpec, *, start: date = date.min, end: date = date.max) -> Ledger:
+    """The ledger of the days [start, end) after a `backfill` of them, which it raises as."""
+    found = ledger(warehouse, spec, start=start, end=end)
     found.refuse_other_definitions()
-    _build(warehouse, found, date.min, date.max)
-    return replace(found, stored={day: found.wanted(day) for day in found.source})
+    report = build(warehouse, found, start, end)
+    return after(found, report)
 
 
-def _build(warehouse: Warehouse, found: Ledger, start: date, end: date) -> BackfillReport:
+def after(found: Ledger, report: BackfillReport) -> Ledger:
+    """The ledger as it stands once what the report tells of is done."""
+    built = [*(Cell("day", day) for day in report.built), *report.compacted]
+    gone = {Cell("day", day) for day in report.dropped}
+    kept = {cell: mark for cell, mark in found.stored.items() if cell not in gone}
+    return replace(found, stored={**kept, **{cell: found.wanted(cell) for cell in built}})
+
+
+def build(warehouse: Warehouse, found: Ledger, start: date, end: date) -> BackfillReport:
+    """Bring the partials of the days [start, end) up to date, whatever made those that stand there."""
     spec, definition = found.definition.spec, found.definition
-    build, drop = found.to_build(start, end), found.to_drop(start, end)
-    if not build and not drop:
-        return BackfillReport(spec.table, definition.fingerprint, (), len(found.days(start, end)), ())
-    with warehouse.writing(spec.table) as writer, progress(f"partials {spec.table}", total=len(build)) as advance:
-        for day in drop:
-            writer.drop(_cell(day))
-        for days in batches(build, found.rows):
-            with lifted(warehouse, definition, days) as query_of:
-                for day in days:
-                    writer.put(_cell(day), query_of(day), order_by=spec.keys, fingerprint=found.wanted(day))
-            advance(len(days))
-    current = len(found.days(start, end)) - len(build)
-    return BackfillReport(spec.table, definition.fingerprint, tuple(build), current, tuple(drop))
+    cells, drop = found.to_build(start, end), found.to_drop(start, end)
+    days = [cell.start for cell in cells if cell.grain == "day"]
+    large = [cell for cell in cells if cell.grain != "day"]
+    if cells or drop:
+        with _Writing(warehouse, definition) as writing, progress(f"partials {spec.table}", total=len(cells)) as done:
+            for cell in drop:
+                writing.drop(cell)
+            for batch in batches(days, found.rows):
+                writing.lift(batch, found)
+                done(len(batch))
+            for cell in large:
+                writing.compact(cell, found)
+                done(1)
+    return BackfillReport(
+        spec.table,
+        definition.fingerprint,
+        built=tuple(days),
+        current=len(found.days(start, end)) - len(days),
+        dropped=tuple(cell.start for cell in drop if cell.grain == "day"),
+        compacted=tuple(large),
+        holes=tuple(found.holes(start, end)),
+    )
 
 
-def _cell(day: date) -> dict[str, str]:
-    return {"grain": "day", "start": day.isoformat()}
+class _Writing:
+    """The one writer of all tables of a rollup, as long as the block runs."""
+
+    def __init__(self, warehouse: Warehouse, definition: Definition) -> None:
+        from contextlib import ExitStack
+
+        self._warehouse = warehouse
+        self._definition = definition
+        self._stack = ExitStack()
+        self._writers: dict[str, Writer] = {}
+        self._compacted: set[Cell] = set()
+
+    def __enter__(self) -> "_Writing":
+        with self._stack:
+            for table in self._definition.tables():
+                self._writers[table] = self._stack.enter_context(self._warehouse.writing(table))
+            self._stack = self._stack.pop_all()
+        return self
+
+    def __exit__(self, *fault: object) -> None:
+        self._stack.close()
+
+    def drop(self, cell: Cell) -> None:
+        """Remove the cell from every table."""
+        for writer in self._writers.values():
+            writer.drop(cell.partition)
+
+    def lift(self, days: Sequence[date], found: Ledger) -> None:
+        """Build the partials of these days from the source."""
+        with lifted(self._warehouse, self._definition, days) as query_of:
+            for day in days:
+                cell = Cell("day", day)
+                for table in self._writers:
+                    self._put(table, cell, query_of(table, day), found)
+
+    def compact(self, cell: Cell, found: Ledger) -> None:
+        """Build the partial of a week or month from those of its days, or from weeks where that changes no bit."""
+        parts = fewest(
+            cell.start,
+            cell.end,
+            days=found.every_day,
+            has=lambda part: part.grain == "week" and cell.grain == "month" and self._may_merge(part, found),
+            week_start=self._definition.first_weekday,
+        )
+        for table in self._writers:
+            relation = self._warehouse.relation(table, only=[part.partition for part in parts])
+            self._put(table, cell, merge_query(self._definition, table, relation, start=cell.start), found)
+        self._compacted.add(cell)
+
+    def _put(self, table: str, cell: Cell, query: str, found: Ledger) -> None:
+        order = [*self._definition.spec.keys, *(name for name in self._element(table))]
+        self._writers[table].put(cell.partition, query, order_by=order, fingerprint=found.wanted(cell))
+
+    def _element(self, table: str) -> list[str]:
+        spec = self._definition.spec
+        return [state_column(name, ELEMENT) for name in self._definition.long if spec.table_of(name) == table]
+
+    def _may_merge(self, part: Cell, found: Ledger) -> bool:
+        # Sums of doubles depend on what is added first: always days, so that a rerun gives the same bits.
+        doubles = any(each.kind in FLOATS for each in self._definition.aggregates.values())
+        return not doubles and (part in self._compacted or (found.knows(part) and found.is_current(part)))
+
+
+def merge_query(definition: Definition, table: str, relation: str, *, start: date) -> str:
+    """SQL that merges the partials in a relation, whose spans begin in `start` at the earliest, into one."""
+    keys = ", ".join(key_columns(definition, table))
+    offset = definition.sql.days_between(f"DATE '{start}'", "start")
+    wide = table == definition.spec.table
+    algebras = definition.wide if wide else {name: each for name, each in definition.long.items() if definition.spec.table_of(name) == table}
+    merged = "".join(
+        f", {template.format(**{part: state_column(name, part) for part in algebra.lift}, only='', offset=offset)} "
+        f"AS {state_column(name, part)}"
+        for name, algebra in algebras.items()
+        for part, template in algebra.merge.items()
+    )
+    return f"SELECT {keys}{merged} FROM {relation} GROUP BY {keys}"

@@ -1,78 +1,223 @@
-"""Day partials in, values over windows out: any number of windows and of days to look from, in one query."""
+"""Partials in, values over windows out: any number of windows and of days to look from, in one query."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 
 import polars as pl
 
-from sojourn.rollups.algebra import Sql
+from sojourn.rollups.algebra import ElementSql, Sql
+from sojourn.rollups.cover import Cover, cover_of
 from sojourn.rollups.definition import Definition
-from sojourn.rollups.dialect import DuckDBSql
-from sojourn.rollups.lifting import state_column
-from sojourn.rollups.partials import Ledger, ledger
+from sojourn.rollups.ledger import Ledger, ledger
+from sojourn.rollups.lifting import ELEMENT, lift_elements_query, lift_query, state_column
 from sojourn.rollups.spec import RollupSpec
-from sojourn.rollups.windows import Cover, Reading, Window, covering, declared, need_current, need_history, past
+from sojourn.rollups.history import need_history
+from sojourn.rollups.windows import Reading, Window
 from sojourn.warehouse import Warehouse
 
-NO_ROW = "(CAST(NULL AS DATE), CAST(NULL AS DATE), CAST(0 AS BIGINT))"
+NO_ROW = "(CAST(NULL AS VARCHAR(5)), CAST(NULL AS DATE), CAST(NULL AS DATE), CAST(0 AS BIGINT))"
+Lift = Callable[[str], str]
 
 
 def window_table(warehouse: Warehouse, spec: RollupSpec, *, as_ofs: Sequence[date]) -> pl.DataFrame:
-    """The declared windows as seen from each day: `as_of`, the keys, then `<aggregate>_<N>d`, sorted.
+    """The declared windows as seen from each day: `as_of`, the keys, then `<aggregate>_<window>`, sorted.
 
-    A key has a row where it has any row of the source in the longest window. Counts, sums and active days of nothing
-    are 0, every other value of nothing is null. Raises `BadInput` when history is shorter than a window, or when
-    partials are missing or stale (`backfill` mends that).
+    A key has a row where it has any row of the source in any of the windows. Counts, sums and active days of nothing are
+    0, every other value of nothing is null. Raises `BadInput` when history is shorter than a window, or when partials are
+    missing or stale (`backfill` mends that).
     """
     found = ledger(warehouse, spec)
-    need_history(found, as_ofs, [past(days) for days in spec.every_window()])
-    query = window_query(warehouse, found, as_ofs=as_ofs, reading=declared(spec))
-    order = ", ".join(DuckDBSql().quote(name) for name in ("as_of", *spec.keys))
+    need_history(found, as_ofs, found.definition.windows)
+    query = window_query(warehouse, found, as_ofs=as_ofs, reading=found.definition.reading)
+    order = ", ".join(found.definition.sql.quote(name) for name in ("as_of", *spec.keys))
     return warehouse.engine.frame(f"{query} ORDER BY {order}")
 
 
 def window_query(warehouse: Warehouse, found: Ledger, *, as_ofs: Sequence[date], reading: Reading) -> str:
-    """SQL for these aggregates over these windows; it reads partials alone.
+    """SQL for these aggregates over these windows; it reads partials, and raw rows for windows of hours alone.
 
     A window that reaches beyond history holds what there is: `need_history` refuses that. Raises `BadInput` when
     partials are missing or stale.
     """
     windows = list(dict.fromkeys(window for each in reading.values() for window in each))
-    cover = list(covering(found, as_ofs, windows))
-    # Without a partial to read, any one stands in: the query finds nothing in it.
-    days = sorted({start for start, _, _ in cover}) or [found.first]
-    need_current(found, days)
-    table = found.definition.spec.table
-    relation = warehouse.relation(table, only=[{"grain": "day", "start": str(day)} for day in days])
-    return window_sql(found.definition, relation, cover=cover, reading=reading)
+    cover = cover_of(warehouse, found, as_ofs, windows)
+    found.need_current([cell for cell in cover.used if cell.grain == "day"])
+    return Windows(warehouse, found.definition, cover, reading).query()
 
 
-def window_sql(definition: Definition, relation: str, *, cover: Iterable[Cover], reading: Reading) -> str:
-    """SQL that reads windows from a relation of partials, of which `cover` says which lie in which windows.
+@dataclass(frozen=True)
+class Windows:
+    """One query for windows.
 
-    Two steps, because a filter per window over every partial takes 1.6 times (500,000 users, six windows) to 5 times
-    (20,000 users) as long: partials that lie in the same windows are merged first, and what is left per key, at most
-    one row per band of days, is merged once more per window.
+    `only` is a relation of keys to which it keeps, None for all. `carried` are the windows whose states are wanted too.
     """
-    sql = DuckDBSql()
-    windows = list(dict.fromkeys(window for each in reading.values() for window in each))
-    keys = ", ".join(sql.quote(key) for key in definition.spec.keys)
-    columns = [_Columns(name, definition.aggregates[name].sql(sql)) for name in reading]
-    opened = [each for column in columns for each in column.opened()]
-    banded = [each for column in columns for each in column.banded()]
-    finished = [
-        column.finished(window, bit=windows.index(window)) for column in columns for window in reading[column.name]
-    ]
-    return (
-        f"WITH cover(start, as_of, bands) AS (VALUES {', '.join(map(_row, cover)) or NO_ROW}), "
-        f"opened AS (SELECT {', '.join([keys, 'start', *opened])} FROM {relation}), "
-        f"banded AS (SELECT {', '.join([keys, 'as_of', 'bands', *banded])} FROM opened JOIN cover USING (start) "
-        f"GROUP BY {keys}, as_of, bands) "
-        f"SELECT {', '.join([keys, 'as_of', *finished])} FROM banded GROUP BY {keys}, as_of"
-    )
+
+    warehouse: Warehouse
+    definition: Definition
+    cover: Cover
+    reading: Reading
+    only: str | None = None
+    carried: Reading = field(default_factory=dict)
+
+    def query(self) -> str:
+        """The query: the keys, `as_of`, `<aggregate>_<window>` in the order of the reading, `<aggregate>__<part>_<window>`.
+
+        Partials that lie in the same windows are merged first, and what is left per key, at most one row per band of
+        days, is merged once more per window: a filter per window over every partial takes 1.6 times (500,000 users, six
+        windows) to 5 times (20,000 users) as long.
+        """
+        keys = ", ".join(self.definition.keys)
+        asked = {**self.reading, **self.carried}
+        columns = [Column(name, algebra) for name, algebra in self.definition.wide.items() if name in asked]
+        opened = [each for column in columns for each in column.opened()]
+        banded = [each for column in columns for each in column.banded()]
+        parts = [*self._cover_parts(), ("opened", self._opened(opened))]
+        parts.append(
+            ("banded", f"SELECT {', '.join([keys, 'as_of', 'bands', *banded])} FROM opened GROUP BY {keys}, as_of, bands")
+        )
+        finished = [*self._finished(columns), *self._states(columns)]
+        found = f"SELECT {', '.join([keys, 'as_of', *finished])} FROM banded GROUP BY {keys}, as_of"
+        long = {name: algebra for name, algebra in self.definition.long.items() if name in self.reading}
+        if not long:
+            return f"WITH {_named(parts)} {found}"
+        parts += [("wide", found), *(part for name, algebra in long.items() for part in self._elements(name, algebra))]
+        return f"WITH {_named(parts)} {self._joined(list(long))}"
+
+    def names(self) -> list[str]:
+        """The columns that the query gives, without `as_of`."""
+        values = [f"{name}_{window.name}" for name, windows in self.reading.items() for window in windows]
+        return [*self.definition.keys, *values, *self._carried_names()]
+
+    def _carried_names(self) -> Iterator[str]:
+        for name, windows in self.carried.items():
+            for window in windows:
+                shown = self.shows(name, window)
+                yield from Column(name, self.definition.wide[name]).carried(window, shown=shown).values()
+
+    def _cover_parts(self) -> Iterator[tuple[str, str]]:
+        sql = self.definition.sql
+        yield "cover(grain, start, as_of, bands)", sql.values([row.sql() for row in self.cover.rows] or [NO_ROW])
+        if self.cover.lives:
+            keys = ", ".join(self.definition.keys)
+            days = self._partials(self.definition.spec.table, self.life_days)
+            yield "firsts", f"SELECT {keys}, min(start) AS _first FROM {days} GROUP BY {keys}"
+            yield (
+                "lives(as_of, days, bands)",
+                sql.values([f"(DATE '{as_of}', {days}, CAST({bands} AS BIGINT))" for as_of, days, bands in self.cover.lives]),
+            )
+
+    def _opened(self, opened: Sequence[str]) -> str:
+        """Every wide state that lies in any window, with the windows that it lies in."""
+        return self._every_state(self.definition.spec.table, opened, lambda rows: lift_query(self.definition, rows))
+
+    def _every_state(self, table: str, taken: Sequence[str], lift: Lift) -> str:
+        keys = ", ".join([*self.definition.keys, *taken])
+        cells = self._partials(table, self.cover.cells)
+        parts = [f"SELECT as_of, bands, {keys} FROM {cells} JOIN cover USING (grain, start)"]
+        for raw in self.cover.raw:
+            rows = self._restricted(f"({lift(raw.relation)})")
+            parts.append(f"SELECT DATE '{raw.as_of}' AS as_of, CAST({raw.bands} AS BIGINT) AS bands, {keys} FROM {rows}")
+        if self.cover.lives:
+            days = self._partials(table, self.life_days)
+            same = self._same_key("p", "f")
+            within = f"p.start < {self.definition.sql.day_after('f._first', 'l.days')} AND p.start < l.as_of"
+            listed = ", ".join([*(f"p.{key}" for key in self.definition.keys), *taken])
+            parts.append(
+                f"SELECT l.as_of, l.bands, {listed} FROM {days} AS p JOIN firsts AS f ON {same} JOIN lives AS l ON {within}"
+            )
+        return " UNION ALL ".join(parts)
+
+    def _partials(self, table: str, cells: Sequence[Mapping[str, str]]) -> str:
+        return self._restricted(self.warehouse.relation(table, only=cells))
+
+    def _restricted(self, relation: str) -> str:
+        if self.only is None:
+            return relation
+        semi_join = self.definition.sql.semi_join
+        return f"(SELECT r.* FROM {relation} AS r {semi_join} {self.only} AS o ON {self._same_key('r', 'o')})"
+
+    def _same_key(self, left: str, right: str) -> str:
+        return same_key(self.definition, left, right)
+
+    def _finished(self, columns: Sequence["Column"]) -> Iterator[str]:
+        for column in columns:
+            for window in self.reading.get(column.name, ()):
+                yield f"{column.finished(column.gathered(only=self._inside(window)))} AS {column.name}_{window.name}"
+
+    def _states(self, columns: Sequence["Column"]) -> Iterator[str]:
+        for column in columns:
+            for window in self.carried.get(column.name, ()):
+                gathered = column.gathered(only=self._inside(window))
+                yield from (f"{gathered[part]} AS {name}" for part, name in column.carried(window, shown=self.shows(column.name, window)).items())
+
+    def shows(self, name: str, window: Window) -> bool:
+        """Whether the query gives this value."""
+        return window in self.reading.get(name, ())
+
+    def _inside(self, window: Window) -> str:
+        return f"FILTER (WHERE (bands & {1 << self.cover.bit(window)}) <> 0)"
+
+    def _elements(self, name: str, algebra: ElementSql) -> Iterator[tuple[str, str]]:
+        """The steps from stored elements to values: merged per element, seen per window, finished per key."""
+        table, windows = self.definition.spec.table_of(name), self.reading[name]
+        keys, element = ", ".join(self.definition.keys), state_column(name, ELEMENT)
+        stored = {part: state_column(name, part) for part in algebra.lift}
+        rows = self._every_state(
+            table, [element, *stored.values()], lambda rows: lift_elements_query(self.definition, name, rows)
+        )
+        yield f"{name}__rows", rows
+        merged = []
+        for window in windows:
+            inside = self._inside(window)
+            merged.append(f"count(*) {inside} > 0 AS in_{window.name}")
+            for part, template in algebra.merge.items():
+                merged.append(f"{template.format(**stored, only=inside)} AS {part}_{window.name}")
+        yield (
+            f"{name}__seen",
+            f"SELECT {', '.join([keys, 'as_of', f'{element} AS element', *merged])} FROM {name}__rows "
+            f"GROUP BY {keys}, as_of, {element}",
+        )
+        last = f"{name}__seen"
+        for step, template in algebra.steps:
+            made = [f"{self._in_window(template, algebra, window)} AS {step}_{window.name}" for window in windows]
+            yield f"{name}__{step}", f"SELECT *, {', '.join(made)} FROM {last}"
+            last = f"{name}__{step}"
+        values = [f"{self._in_window(algebra.finish, algebra, window)} AS {name}_{window.name}" for window in windows]
+        yield f"{name}__found", f"SELECT {', '.join([keys, 'as_of', *values])} FROM {last} GROUP BY {keys}, as_of"
+
+    def _in_window(self, template: str, algebra: ElementSql, window: Window) -> str:
+        own = {part: f"{part}_{window.name}" for part in [*algebra.lift, *(step for step, _ in algebra.steps)]}
+        end = self.cover.end_sql(window, self.definition.sql)
+        over = f"PARTITION BY {', '.join(self.definition.keys)}, as_of"
+        return template.format(**own, element="element", present=f"in_{window.name}", over=over, end=end)
+
+    def _joined(self, long: Sequence[str]) -> str:
+        keys = [f"wide.{key}" for key in self.definition.keys]
+        columns = []
+        for name, windows in self.reading.items():
+            nothing = self.definition.aggregates[name].of_nothing
+            for window in windows:
+                column = f"{name}_{window.name}"
+                if name in long:
+                    found = f"{name}__found.{column}"
+                    columns.append(f"{found if nothing is None else f'coalesce({found}, {nothing})'} AS {column}")
+                else:
+                    columns.append(f"wide.{column}")
+        joins = " ".join(
+            f"LEFT JOIN {name}__found ON wide.as_of = {name}__found.as_of AND {self._same_key('wide', f'{name}__found')}"
+            for name in long
+        )
+        states = [f"wide.{name}" for name in self._carried_names()]
+        return f"SELECT {', '.join([*keys, 'wide.as_of', *columns, *states])} FROM wide {joins}"
+
+    @property
+    def life_days(self) -> list[dict[str, str]]:
+        """The partitions that windows over a key's own first days read."""
+        return [cell.partition for cell in self.cover.life_cells]
 
 
-class _Columns:
+class Column:
     """One aggregate on its way through the query: stored, opened, merged by band, finished per window."""
 
     def __init__(self, name: str, algebra: Sql) -> None:
@@ -81,23 +226,41 @@ class _Columns:
         self.read = {part: state_column(name, f"{part}_read") for part in algebra.reading()}
 
     def opened(self) -> list[str]:
+        """The columns of an opened state, from a stored one."""
         stored = {part: state_column(self.name, part) for part in self.algebra.lift}
         return [
             f"{template.format(**stored)} AS {self.read[part]}" for part, template in self.algebra.reading().items()
         ]
 
     def banded(self) -> list[str]:
-        return [f"{merged} AS {self.read[part]}" for part, merged in self._gathered(only="").items()]
+        """The same columns, merged."""
+        return [f"{merged} AS {self.read[part]}" for part, merged in self.gathered(only="").items()]
 
-    def finished(self, window: Window, *, bit: int) -> str:
-        merged = self._gathered(only=f"FILTER (WHERE (bands & {1 << bit}) <> 0)")
-        return f"{self.algebra.finish.format(**merged, as_of='as_of')} AS {self.name}_{window.name}"
-
-    def _gathered(self, *, only: str) -> dict[str, str]:
+    def gathered(self, *, only: str) -> dict[str, str]:
+        """SQL for the parts of the merged state; a sum that slides is 0 where there is nothing."""
         templates = self.algebra.gathering()
-        return {part: template.format(**self.read, only=only, offset="0") for part, template in templates.items()}
+        merged = {part: template.format(**self.read, only=only, offset="0") for part, template in templates.items()}
+        sums = self.algebra.slide.sums if self.algebra.slide else {}
+        return {part: f"coalesce({sql}, 0)" if part in sums else sql for part, sql in merged.items()}
+
+    def finished(self, parts: Mapping[str, str]) -> str:
+        """SQL for the value of a merged state."""
+        return self.algebra.finish.format(**parts, as_of="as_of")
+
+    def carried(self, window: Window, *, shown: bool) -> dict[str, str]:
+        """The column of a window's table in which each part of the state lies, those apart that a value shows."""
+        parts = self.algebra.gathering()
+        return {
+            part: f"{state_column(self.name, part)}_{window.name}"
+            for part in parts
+            if not (shown and part == self.algebra.shown)
+        }
 
 
-def _row(cover: Cover) -> str:
-    start, as_of, bands = cover
-    return f"(DATE '{start}', DATE '{as_of}', CAST({bands} AS BIGINT))"
+def same_key(definition: Definition, left: str, right: str) -> str:
+    """SQL for whether the rows of two relations have the same key; no key is a key too."""
+    return " AND ".join(f"{left}.{key} IS NOT DISTINCT FROM {right}.{key}" for key in definition.keys)
+
+
+def _named(parts: Sequence[tuple[str, str]]) -> str:
+    return ", ".join(f"{name} AS ({query})" for name, query in parts)

@@ -7,17 +7,20 @@ from typing import Any, Self
 from pydantic import Field, field_validator, model_validator
 
 from sojourn.core import BadSpec, Spec
-from sojourn.rollups.aggregates import aggregate
+from sojourn.rollups.catalogue import aggregate
+from sojourn.rollups.windows import Window, named, past
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 MAX_WINDOWS = 60
+MANY_DAYS = 1_000_000
 
 
 class AggregateSpec(Spec):
     """One aggregate: a function over an expression, for the rows that a filter keeps.
 
-    `expression` and `where` are SQL over one row of the source; rows where the expression is NULL are left out.
-    `windows_days` None means the rollup's own windows.
+    `expression`, `where` and `by` (the category of `count_by` and `sum_by`) are SQL over one row of the source; rows where
+    the expression is NULL are left out. `k` is how many values `top_k` and `last_n` give, `q` which quantile. Without
+    windows of its own (`windows_days`, `windows`) an aggregate has the rollup's.
 
     >>> AggregateSpec(function="sum", expression="amount", where="event = 'pay'").function
     'sum'
@@ -26,7 +29,11 @@ class AggregateSpec(Spec):
     function: str
     expression: str | None = None
     where: str | None = None
+    by: str | None = None
+    k: int | None = Field(default=None, ge=1, le=1000)
+    q: float | None = Field(default=None, ge=0, le=1)
     windows_days: tuple[int, ...] | None = None
+    windows: tuple[str, ...] | None = None
 
     @field_validator("function")
     @classmethod
@@ -37,7 +44,7 @@ class AggregateSpec(Spec):
             raise ValueError(str(fault)) from fault
         return function
 
-    @field_validator("expression", "where")
+    @field_validator("expression", "where", "by")
     @classmethod
     def _said(cls, text: str | None) -> str | None:
         if text is None:
@@ -52,17 +59,33 @@ class AggregateSpec(Spec):
     def _positive(cls, days: tuple[int, ...] | None) -> tuple[int, ...] | None:
         return None if days is None else whole_days(days)
 
+    @field_validator("windows")
+    @classmethod
+    def _named(cls, windows: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return None if windows is None else window_names(windows)
+
     @model_validator(mode="after")
-    def _has_expression(self) -> Self:
-        if self.expression is None and aggregate(self.function).needs_expression:
+    def _suits(self) -> Self:
+        kind = aggregate(self.function)
+        if self.expression is None and kind.needs_expression:
             raise ValueError(f"{self.function!r} needs an expression, such as expression = 'amount'")
+        if (self.by is None) == kind.needs_by:
+            need = "needs a category, such as by = 'channel'" if kind.needs_by else "has no categories; leave out by"
+            raise ValueError(f"{self.function!r} {need}")
+        if (self.q is None) == kind.needs_q:
+            need = "needs a quantile, such as q = 0.5" if kind.needs_q else "has no quantile; leave out q"
+            raise ValueError(f"{self.function!r} {need}")
+        if self.k is not None and kind.default_k is None:
+            raise ValueError(f"{self.function!r} gives one value; leave out k")
         return self
 
 
 class RollupSpec(Spec):
     """A table of mergeable partials, `rollup_<name>`, and the windows that are read from it.
 
-    Values come out as columns `<aggregate>_<N>d`: the aggregate over business days [as_of - N, as_of).
+    Values come out as columns `<aggregate>_<N>d`: the aggregate over business days [as_of - N, as_of), for each N in
+    `windows_days`; and as `<aggregate>_<window>` for each of `windows`: `week_to_date`, `month_to_date`, `last_week`,
+    `last_month`, `last_quarter`, `all` (all history), `24h` (the last N hours), `first_7d` (a key's first N days).
 
     >>> spend = AggregateSpec(function="sum", expression="amount")
     >>> RollupSpec(aggregates={"spend": spend}, windows_days=(7, 30)).columns()
@@ -74,10 +97,13 @@ class RollupSpec(Spec):
     keys: tuple[str, ...] = Field(default=("user_id",), min_length=1)
     aggregates: dict[str, AggregateSpec] = Field(min_length=1)
     windows_days: tuple[int, ...] = (1, 7, 14, 30, 60, 90)
+    windows: tuple[str, ...] = ()
 
     @field_validator("name")
     @classmethod
     def _plain(cls, name: str) -> str:
+        if "__" in name:
+            raise ValueError(f"{name!r} has two underscores in a row, which part a table from its parts; use one")
         return plain_name(name)
 
     @field_validator("aggregates")
@@ -92,35 +118,79 @@ class RollupSpec(Spec):
     @field_validator("windows_days")
     @classmethod
     def _positive(cls, days: tuple[int, ...]) -> tuple[int, ...]:
-        return whole_days(days)
+        return whole_days(days) if days else ()
+
+    @field_validator("windows")
+    @classmethod
+    def _named(cls, windows: tuple[str, ...]) -> tuple[str, ...]:
+        return window_names(windows)
 
     @model_validator(mode="after")
     def _no_clash(self) -> Self:
+        self._check_windows()
         taken = [*self.keys, "grain", "start", "as_of", *self.columns()]
         clash = sorted({name for name in taken if taken.count(name) > 1})
         if clash:
             raise ValueError(f"column {clash[0]!r} would come out twice; rename a key or an aggregate")
-        if len(self.every_window()) > MAX_WINDOWS:
-            raise ValueError(f"{len(self.every_window())} different windows; at most {MAX_WINDOWS} fit one rollup")
         return self
+
+    def _check_windows(self) -> None:
+        for name, each in self.aggregates.items():
+            if not self.reading()[name]:
+                raise ValueError("no window is given; name at least one, such as windows_days = [30]")
+            most = aggregate(each.function).longest_days
+            long = [window.name for window in self.reading()[name] if most is not None and _days(window) > most]
+            if long:
+                raise ValueError(
+                    f"{name!r}: {each.function!r} holds at most {most} days, and {long[0]!r} may have more; "
+                    f"give it shorter windows, such as windows_days = [{most}]"
+                )
+        windows = {window for each in self.reading().values() for window in each}
+        if len(windows) > MAX_WINDOWS:
+            raise ValueError(f"{len(windows)} different windows; at most {MAX_WINDOWS} fit one rollup")
 
     @property
     def table(self) -> str:
         """The table of partials."""
         return f"rollup_{self.name}"
 
+    @property
+    def windows_table(self) -> str:
+        """The table of windows as of each day."""
+        return f"windows_{self.name}"
+
+    def table_of(self, aggregate: str) -> str:
+        """The table of partials of an aggregate that keeps a row per key and element."""
+        return f"{self.table}__{aggregate}"
+
+    def reading(self, *, week_start: str = "monday") -> dict[str, list[Window]]:
+        """The windows that each aggregate is read over."""
+        return {
+            name: [*map(past, self.windows_of(name)), *(named(each, week_start=week_start) for each in self._own(name))]
+            for name in self.aggregates
+        }
+
+    def windows_at(self, week_start: str) -> list[Window]:
+        """Every window that any aggregate is read over, once."""
+        reading = self.reading(week_start=week_start)
+        return list(dict.fromkeys(window for windows in reading.values() for window in windows))
+
     def windows_of(self, name: str) -> tuple[int, ...]:
         """The spans in days over which this aggregate is read."""
-        own = self.aggregates[name].windows_days
-        return self.windows_days if own is None else own
-
-    def every_window(self) -> tuple[int, ...]:
-        """All spans in days that any aggregate is read over, shortest first."""
-        return tuple(sorted({days for name in self.aggregates for days in self.windows_of(name)}))
+        each = self.aggregates[name]
+        if each.windows_days is None and each.windows is None:
+            return self.windows_days
+        return each.windows_days or ()
 
     def columns(self) -> list[str]:
         """The columns that windows add to the keys."""
-        return [f"{name}_{days}d" for name in self.aggregates for days in self.windows_of(name)]
+        return [f"{name}_{window.name}" for name, windows in self.reading().items() for window in windows]
+
+    def _own(self, name: str) -> tuple[str, ...]:
+        each = self.aggregates[name]
+        if each.windows_days is None and each.windows is None:
+            return self.windows
+        return each.windows or ()
 
 
 def user_rollup(active: str | None = None) -> RollupSpec:
@@ -175,3 +245,16 @@ def rollups_from(settings: Mapping[str, Any]) -> list[RollupSpec]:
     if unnamed:
         raise BadSpec(f"[rollups] has {unnamed[0]!r}, which is no table. Declare a rollup as [rollups.{unnamed[0]}].")
     return [RollupSpec(**{**table, "name": name}) for name, table in tables.items()] or [user_rollup()]
+
+
+def window_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names, if each is a window's and none stands there twice; `ValueError` otherwise."""
+    for name in names:
+        named(name)
+    if len(set(names)) < len(names):
+        raise ValueError("a window is named twice")
+    return names
+
+
+def _days(window: Window) -> int:
+    return MANY_DAYS if window.start_days is None else window.end_days - window.start_days

@@ -1,12 +1,16 @@
-"""Windows of business days seen from a day, the partials that cover them, and whether history reaches that far."""
+"""Windows seen from the first instant of a day `as_of`: rolling, by the calendar, by the hour, of a whole life."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
-from sojourn.core import BadInput
-from sojourn.rollups.partials import ONE_DAY, Ledger
-from sojourn.rollups.spec import RollupSpec
+from sojourn.rollups.grains import WEEKDAYS, month_of, months_later, week_of
+
+MOST_HOURS = 168
+CALENDAR = ("week_to_date", "month_to_date", "last_week", "last_month", "last_quarter")
+NAMED = re.compile(rf"(?P<calendar>{'|'.join(CALENDAR)})|(?P<all>all)|first_(?P<life>[1-9]\d*)d|(?P<hours>[1-9]\d*)h")
 
 
 @dataclass(frozen=True)
@@ -26,12 +30,50 @@ class Window:
         return start, as_of + timedelta(days=self.end_days)
 
 
+@dataclass(frozen=True)
+class CalendarWindow(Window):
+    """A week, month or quarter: the running one up to `as_of`, or the last that was over by then.
+
+    On the first day of a week the week to date holds nothing.
+    """
+
+    week_start: int = 0
+
+    def span(self, as_of: date) -> tuple[date, date]:
+        """The days [start, end) that this window covers from `as_of`."""
+        week, month = week_of(as_of, self.week_start), month_of(as_of)
+        quarter = months_later(month, -((month.month - 1) % 3))
+        spans = {
+            "week_to_date": (week, as_of),
+            "month_to_date": (month, as_of),
+            "last_week": (week - timedelta(days=7), week),
+            "last_month": (months_later(month, -1), month),
+            "last_quarter": (months_later(quarter, -3), quarter),
+        }
+        return spans[self.name]
+
+
+@dataclass(frozen=True)
+class HourWindow(Window):
+    """The last N hours before the first instant of `as_of`, read from the rows of the days they touch."""
+
+    hours: int = 24
+
+    def instants(self, as_of: date, zone: str) -> tuple[datetime, datetime]:
+        """The first instant in the window and the first after it, in UTC."""
+        end = day_start(as_of, zone)
+        return end - timedelta(hours=self.hours), end
+
+
+@dataclass(frozen=True)
+class LifeWindow(Window):
+    """The first N days of each key's own life, from the first day it was seen, as far as they lie before `as_of`."""
+
+    days: int = 1
+
+
 Reading = Mapping[str, Sequence[Window]]
 """Which windows to read each aggregate over; the values come out as `<aggregate>_<window>`."""
-
-
-Cover = tuple[date, date, int]
-"""A partial's start, a day to look from, and one bit for each window, in order, that the partial lies in."""
 
 
 def past(days: int) -> Window:
@@ -53,48 +95,38 @@ def whole_past() -> Window:
     return Window("all", None, 0)
 
 
-def declared(spec: RollupSpec) -> Reading:
-    """The windows that the spec itself declares."""
-    return {name: [past(days) for days in spec.windows_of(name)] for name in spec.aggregates}
+def named(name: str, *, week_start: str = "monday") -> Window:
+    """The window of this name: a calendar's, `all`, `<N>h` or `first_<N>d`. Raises `ValueError` for any other name.
+
+    >>> named("last_week").span(date(2024, 5, 8))
+    (datetime.date(2024, 4, 29), datetime.date(2024, 5, 6))
+    """
+    found = NAMED.fullmatch(name)
+    if not found:
+        raise ValueError(f"there is no window {name!r}; use {', '.join(CALENDAR)}, all, 24h or first_7d")
+    if found["calendar"]:
+        longest = {"week_to_date": 6, "month_to_date": 30, "last_week": 13, "last_month": 61, "last_quarter": 183}
+        return CalendarWindow(name, -longest[name], 0, week_start=WEEKDAYS.index(week_start))
+    if found["hours"]:
+        hours = int(found["hours"])
+        if hours > MOST_HOURS:
+            raise ValueError(f"a window of {hours} hours is read from raw rows; use one of {-(-hours // 24)} days")
+        return HourWindow(name, -(-(-hours // 24)) - 1, 0, hours=hours)
+    if found["life"]:
+        return LifeWindow(name, None, 0, days=int(found["life"]))
+    return whole_past()
 
 
-def covering(found: Ledger, as_ofs: Sequence[date], windows: Sequence[Window]) -> Iterator[Cover]:
-    """The partials that cover the windows as seen from each day."""
-    for as_of in sorted(set(as_ofs)):
-        spans = [window.span(as_of) for window in windows]
-        for day in found.days(min(start for start, _ in spans), max(end for _, end in spans)):
-            bits = sum(1 << i for i, (start, end) in enumerate(spans) if start <= day < end)
-            if bits:
-                yield day, as_of, bits
+def day_start(day: date, zone: str) -> datetime:
+    """The instant at which a business day begins in a zone, in UTC; where the clock skips midnight, when it skips.
+
+    >>> day_start(date(2011, 12, 30), "Pacific/Apia") == day_start(date(2011, 12, 31), "Pacific/Apia")
+    True
+    """
+    return datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(zone)).astimezone(UTC)
 
 
-def need_history(found: Ledger, as_ofs: Sequence[date], windows: Sequence[Window]) -> None:
-    """Raise `BadInput` unless every window lies within the source's history, seen from every day."""
-    if not as_ofs:
-        raise BadInput("No day to look from is given. Name at least one as_of, such as date(2024, 5, 1).")
-    spec, first, last = found.definition.spec, min(as_ofs), max(as_ofs)
-    where = f"Rollup {spec.name!r} over {spec.source!r}"
-    back = max([1, *(-(window.start_days or 0) for window in windows)])
-    if (there := (first - found.first).days) < back:
-        raise BadInput(
-            f"{where}: {back} days before {first} are needed and there are {max(there, 0)}; history begins on "
-            f"{found.first}. Look from {found.first + back * ONE_DAY} or later, or ask for a shorter window."
-        )
-    forth = max([0, *(window.end_days for window in windows)])
-    if (there := (found.end - last).days) < forth:
-        raise BadInput(
-            f"{where}: {forth} days from {last} on are needed and there are {max(there, 0)}; history ends with "
-            f"{found.end - ONE_DAY}. Look from {found.end - forth * ONE_DAY} or earlier, or ask for fewer days."
-        )
-
-
-def need_current(found: Ledger, days: Iterable[date]) -> None:
-    """Raise `BadInput` naming the days whose partials are missing or stale, or the other definition that made them."""
-    found.refuse_other_definitions()
-    behind = sorted(set(days) & set(found.to_build(date.min, date.max)))
-    if behind:
-        spec = found.definition.spec
-        raise BadInput(
-            f"Table {spec.table!r} is behind table {spec.source!r} on {len(behind)} days, the first {behind[0]}. Build "
-            f"them: sojourn rollup backfill --from {behind[0]} --to {behind[-1] + ONE_DAY}"
-        )
+def reach(windows: Sequence[Window], as_of: date) -> tuple[date, date]:
+    """The first day that any of the windows covers from `as_of`, and the day after the last; `date.min`: all history."""
+    spans = [window.span(as_of) for window in windows]
+    return min(start for start, _ in spans), max(as_of, *(end for _, end in spans))

@@ -55,10 +55,12 @@ class Engine(Protocol):
         `located` adds each row's `filename` and `file_row_number`.
         """
 
-    def copy(self, query: str, *, order_by: Sequence[str], to: Path, metadata: Mapping[str, str]) -> int:
+    def copy(
+        self, query: str, *, kinds: Mapping[str, str], order_by: Sequence[str], to: Path, metadata: Mapping[str, str]
+    ) -> int:
         """Write the query's rows in this order into `to` with this metadata; the number of rows written.
 
-        DuckDB writes one Parquet file with the metadata in its footer, Spark a folder of them with a sidecar.
+        `kinds` is what `columns` says of the query. DuckDB writes one Parquet file with the metadata in its footer, Spark a folder of them with a sidecar.
         """
 
 
@@ -127,14 +129,16 @@ class DuckDBEngine:
             options += ["filename = true", "file_row_number = true"]
         return f"read_parquet([{', '.join(literal(file) for file in files)}], {', '.join(options)})"
 
-    def copy(self, query: str, *, order_by: Sequence[str], to: Path, metadata: Mapping[str, str]) -> int:
+    def copy(
+        self, query: str, *, kinds: Mapping[str, str], order_by: Sequence[str], to: Path, metadata: Mapping[str, str]
+    ) -> int:
         """Write the query's rows in this order as one Parquet file with this footer metadata; the rows written."""
         ordered = f"{query} ORDER BY {', '.join(identifier(name) for name in order_by)}" if order_by else query
         entries = ", ".join(f"{name}: {literal(text)}" for name, text in metadata.items())
         # Level 1 and small dictionaries: as small as by default (29 MB a million events), for two thirds of the CPU.
         # Pages of version 2 take another fifth off the size, an eighth off writing and a third off reading ids; not
         # where there are floats, which DuckDB then splits into byte streams, and older Sparks can't read those.
-        floats = any("DOUBLE" in kind or "FLOAT" in kind for kind in self.columns(query).values())
+        floats = any("DOUBLE" in kind or "FLOAT" in kind for kind in kinds.values())
         version = "V1" if floats else "V2"
         packing = f"COMPRESSION zstd, COMPRESSION_LEVEL 1, DICTIONARY_SIZE_LIMIT 4000, PARQUET_VERSION {version}"
         options = f"FORMAT parquet, {packing}, KV_METADATA {{{entries}}}"

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from uuid import uuid4
 
@@ -36,20 +37,30 @@ def read_footer(data: Path) -> Footer:
     DuckDB writes the fingerprint into the Parquet footer; Spark cannot, so it lies in a sidecar in the same folder.
     """
     from pyarrow import ArrowException
-    from pyarrow.parquet import read_metadata
 
     try:
-        footers = [read_metadata(file) for file in parquet_files(data)]
-        size = sum(file.stat().st_size for file in parquet_files(data))
-        if data.is_dir():
-            fingerprint = json.loads((data / SIDECAR).read_text())["sojourn"]
-        else:
-            fingerprint = (footers[0].metadata or {}).get(b"sojourn", b"").decode()
+        files = parquet_files(data)
+        sidecar = json.loads((data / SIDECAR).read_text())["sojourn"] if data.is_dir() else None
+        footers = [_footer(file, file.stat()) for file in files]
     except (ArrowException, OSError, ValueError, KeyError) as fault:
         raise UnreadableSource(
             f"A file cannot be read: {data}: {fault}. Restore it, or remove its partition and run again."
         ) from fault
-    return Footer(fingerprint, rows=sum(footer.num_rows for footer in footers), bytes=size)
+    fingerprint = footers[0].fingerprint if sidecar is None else sidecar
+    return Footer(fingerprint, rows=sum(each.rows for each in footers), bytes=sum(each.bytes for each in footers))
+
+
+def _footer(file: Path, stat: os.stat_result) -> Footer:
+    """The footer of one file, read once per process as long as the file is the same."""
+    return _footer_of_version(str(file), stat.st_ino, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=20_000)
+def _footer_of_version(file: str, inode: int, size: int, changed_ns: int) -> Footer:  # noqa: ARG001 (part of the key)
+    from pyarrow.parquet import read_metadata
+
+    found = read_metadata(file)
+    return Footer((found.metadata or {}).get(b"sojourn", b"").decode(), rows=found.num_rows, bytes=size)
 
 
 def write_sidecar(folder: Path, metadata: Mapping[str, str]) -> None:

@@ -1,6 +1,6 @@
 """Hive-partitioned Parquet that a team already has: registered, then read where it lies."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 
@@ -28,12 +28,17 @@ class InPlace(Spec):
             raise ValueError("'day' comes from the partition; leave it out of columns")
         return self
 
-    def days(self) -> dict[str, list[Path]]:
-        """The data files of each day, sorted. Raises `UnreadableSource` when there is none."""
-        folder = Path(self.folder)
-        days = {sub.name.partition("=")[2]: sorted(_data_files(sub)) for sub in folder.glob(f"{self.partition}=*")}
-        found = {day: files for day, files in sorted(days.items()) if files}
-        if not found:
+    def names(self) -> list[str]:
+        """The days that have a folder, sorted."""
+        return sorted(sub.name.partition("=")[2] for sub in Path(self.folder).glob(f"{self.partition}=*"))
+
+    def days(self, keep: Callable[[str], bool] | None = None) -> dict[str, list[Path]]:
+        """The data files of each day, sorted, or of the days to `keep`. Raises `UnreadableSource` when there is no day."""
+        folder, names = Path(self.folder), self.names()
+        kept = names if keep is None else filter(keep, names)
+        days = {day: sorted(_data_files(folder / f"{self.partition}={day}")) for day in kept}
+        found = {day: files for day, files in days.items() if files}
+        if not found and (keep is None or not names):
             raise UnreadableSource(
                 f"{folder} holds no Parquet file under '{self.partition}=YYYY-MM-DD'. "
                 f"Give the folder above the partitions, and the partition's name as InPlace(partition=...)."
@@ -42,7 +47,7 @@ class InPlace(Spec):
 
     def files(self, days: list[str] | None) -> list[Path]:
         """The data files of these days (None: of all). Raises `MissingTable` for a day that is not there."""
-        found = self.days()
+        found = self.days(None if days is None else set(days).__contains__)
         missing = [day for day in days or () if day not in found]
         if missing:
             raise MissingTable(f"{self.folder} has no partition {self.partition}={missing[0]}.")

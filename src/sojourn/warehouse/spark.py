@@ -93,7 +93,15 @@ class SparkEngine:
             frame.selectExpr(*columns, *hive).createOrReplaceTempView(name)
         return name
 
-    def copy(self, query: str, *, order_by: Sequence[str], to: Path, metadata: Mapping[str, str]) -> int:
+    def copy(
+        self,
+        query: str,
+        *,
+        kinds: Mapping[str, str],  # noqa: ARG002 (Spark knows them)
+        order_by: Sequence[str],
+        to: Path,
+        metadata: Mapping[str, str],
+    ) -> int:
         """Write the query's rows into the folder `to`, in this order in each file, with a sidecar; the rows written.
 
         The rows are cut by a hash of their order columns into as few files as hold them; file names are Spark's own.
@@ -159,8 +167,14 @@ def _base(file: str, hive_types: Mapping[str, str]) -> str:
 
 
 def _kind(spark: str) -> str:
-    """A Spark type as DuckDB spells it."""
-    spelled = {"string": "VARCHAR", "bigint": "BIGINT", "int": "INTEGER", "timestamp": "TIMESTAMP WITH TIME ZONE"}
+    """A Spark type as DuckDB spells it.
+
+    >>> _kind("array<string>"), _kind("decimal(18,4)")
+    ('VARCHAR[]', 'DECIMAL(18,4)')
+    """
+    if spark.startswith("array<"):
+        return f"{_kind(spark.removeprefix('array<').removesuffix('>'))}[]"
+    spelled = {"string": "VARCHAR", "int": "INTEGER", "timestamp": "TIMESTAMP WITH TIME ZONE", "binary": "BLOB"}
     return spelled.get(spark, spark.upper())
 
 

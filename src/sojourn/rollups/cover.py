@@ -1,0 +1,116 @@
+"""The fewest partials that cover windows, as seen from each day, with the windows that each of them lies in."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from itertools import pairwise
+
+from sojourn.rollups.dialect import Dialect
+from sojourn.rollups.grains import Cell
+from sojourn.rollups.ledger import Ledger
+from sojourn.rollups.lifting import source_rows
+from sojourn.rollups.windows import CalendarWindow, HourWindow, LifeWindow, Window
+from sojourn.warehouse import Warehouse
+
+
+@dataclass(frozen=True)
+class CoverRow:
+    """A partial as seen from a day: one bit for each window that it lies in."""
+
+    cell: Cell
+    as_of: date
+    bands: int
+
+    def sql(self) -> str:
+        """The row of the query's table `cover`."""
+        return f"('{self.cell.grain}', DATE '{self.cell.start}', DATE '{self.as_of}', CAST({self.bands} AS BIGINT))"
+
+
+@dataclass(frozen=True)
+class RawRows:
+    """Rows of the source that no partial stands for, lifted on the way, as seen from a day."""
+
+    relation: str
+    as_of: date
+    bands: int
+
+
+@dataclass(frozen=True)
+class Cover:
+    """What a query for windows reads. `windows` has each window at the place of its bit in `bands`.
+
+    `lives` are (as_of, days, bands) of the windows over a key's own first days, and `life_days` the partials they need.
+    `ends` says where windows end whose end depends on the calendar.
+    """
+
+    windows: Sequence[Window]
+    rows: Sequence[CoverRow]
+    raw: Sequence[RawRows] = ()
+    lives: Sequence[tuple[date, int, int]] = ()
+    life_cells: Sequence[Cell] = ()
+    ends: Mapping[tuple[Window, date], date] = field(default_factory=dict)
+    fallback: Cell | None = None
+
+    def bit(self, window: Window) -> int:
+        """The place of a window's bit."""
+        return self.windows.index(window)
+
+    @property
+    def used(self) -> list[Cell]:
+        """The cells that are read, each once, in order."""
+        return sorted({row.cell for row in self.rows} | set(self.life_cells), key=lambda cell: (cell.start, cell.grain))
+
+    @property
+    def cells(self) -> list[dict[str, str]]:
+        """The partitions that windows over days read; where there is none, any one, in which the query finds nothing."""
+        cells = sorted({row.cell for row in self.rows}) or [cell for cell in (self.fallback,) if cell]
+        return [cell.partition for cell in cells]
+
+    def end_sql(self, window: Window, sql: Dialect) -> str:
+        """SQL for the day after a window's last, as seen from `as_of`."""
+        ends = {as_of: end for (each, as_of), end in self.ends.items() if each == window}
+        if not ends:
+            return sql.day_after("as_of", str(window.end_days)) if window.end_days else "as_of"
+        cases = " ".join(f"WHEN as_of = DATE '{as_of}' THEN DATE '{end}'" for as_of, end in ends.items())
+        return f"CASE {cases} END"
+
+
+def cover_of(
+    warehouse: Warehouse, found: Ledger, as_ofs: Sequence[date], windows: Sequence[Window]
+) -> Cover:
+    """The cover of these windows. Days are cut where a window begins or ends, and each piece has its fewest partials."""
+    by_day = {place: each for place, each in enumerate(windows) if not isinstance(each, HourWindow | LifeWindow)}
+    lives = {place: each for place, each in enumerate(windows) if isinstance(each, LifeWindow)}
+    looks = sorted(set(as_ofs))
+    return Cover(
+        windows,
+        rows=[row for as_of in looks for row in _rows(found, as_of, by_day)],
+        raw=[row for as_of in looks for row in _hours(warehouse, found, as_of, windows)],
+        lives=[(as_of, each.days, 1 << place) for as_of in looks for place, each in lives.items()],
+        life_cells=[Cell("day", day) for day in found.days(date.min, looks[-1])] if lives else (),
+        ends={
+            (each, as_of): each.span(as_of)[1] for each in windows if isinstance(each, CalendarWindow) for as_of in looks
+        },
+        fallback=Cell("day", found.first),
+    )
+
+
+def _rows(found: Ledger, as_of: date, windows: Mapping[int, Window]) -> Iterator[CoverRow]:
+    spans = {place: window.span(as_of) for place, window in windows.items()}
+    cuts = sorted({cut for span in spans.values() for cut in span})
+    for start, end in pairwise(cuts):
+        bands = sum(1 << place for place, (first, last) in spans.items() if first <= start and end <= last)
+        if bands:
+            yield from (CoverRow(cell, as_of, bands) for cell in found.cover(start, end))
+
+
+def _hours(warehouse: Warehouse, found: Ledger, as_of: date, windows: Sequence[Window]) -> Iterator[RawRows]:
+    definition = found.definition
+    for place, window in enumerate(windows):
+        if isinstance(window, HourWindow):
+            days = found.days(*window.span(as_of))
+            if days:
+                rows = source_rows(warehouse, definition, days)
+                first, end = (definition.sql.instant(at) for at in window.instants(as_of, definition.zone))
+                inside = f"ts >= {first} AND ts < {end}"
+                yield RawRows(f"(SELECT * FROM {rows} AS _source WHERE {inside})", as_of, 1 << place)

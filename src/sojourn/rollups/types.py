@@ -1,0 +1,41 @@
+"""SQL types of values: what can be added, what holds a sum, and how a sum is written."""
+
+import re
+
+from sojourn.rollups.algebra import FLOATS, INTEGERS
+from sojourn.rollups.dialect import Dialect
+
+DECIMAL = re.compile(r"DECIMAL\((\d+),\s*(\d+)\)")
+
+
+def added(engine: Dialect, kind: str, number: str) -> str:
+    """The template of a sum over numbers of this kind: exact, but for doubles, which are added in a fixed order."""
+    if kind in FLOATS:
+        return engine.sum_of_doubles(number)
+    return f"CAST(sum({number}) {{only}} AS {sum_type(kind)})"
+
+
+def sum_type(kind: str) -> str:
+    """The type that holds a sum of this type without loss. A BIGINT that overflows is an error in every engine.
+
+    >>> sum_type("DECIMAL(18,4)"), sum_type("INTEGER")
+    ('DECIMAL(38,4)', 'BIGINT')
+    """
+    if kind.startswith("DECIMAL"):
+        return f"DECIMAL(38,{kind.rstrip(')').rpartition(',')[2].strip()})"
+    return "BIGINT"
+
+
+def is_number(kind: str) -> bool:
+    """Whether values of this SQL type can be added: whole numbers up to 64 bits, decimals and doubles."""
+    return kind in INTEGERS | FLOATS or (kind.startswith("DECIMAL(") and kind.endswith(")"))
+
+
+def scale(kind: str) -> int:
+    """Digits after the point that values of this type have; 0 for whole numbers.
+
+    >>> scale("DECIMAL(18,4)"), scale("BIGINT")
+    (4, 0)
+    """
+    found = DECIMAL.fullmatch(kind)
+    return int(found[2]) if found else 0
