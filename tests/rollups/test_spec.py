@@ -24,7 +24,10 @@ COUNT = AggregateSpec(function="count")
         ({"keys": ()}, "at least 1 item"),
         ({"name": "my rollup"}, "'my rollup' is no plain name"),
         ({"windows_days": tuple(range(1, 62))}, "61 different windows; at most 60 fit one rollup"),
-        ({"window_days": (7,)}, "it has no field 'window_days' (it has name, source, keys, aggregates, windows_days, windows)"),
+        (
+            {"window_days": (7,)},
+            "it has no field 'window_days' (it has name, source, keys, aggregates, windows_days, windows)",
+        ),
     ],
 )
 def test_a_wrong_rollup_is_refused(changes, message):

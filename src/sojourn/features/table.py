@@ -70,7 +70,8 @@ def _export(warehouse: Warehouse, query: str, *, out: Path) -> int:
     staged = out.with_name(f".{out.name}.{uuid4().hex}")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        rows = warehouse.engine.copy(query, order_by=KEYS, to=staged, metadata={})
+        kinds = warehouse.engine.columns(query)
+        rows = warehouse.engine.copy(query, kinds=kinds, order_by=KEYS, to=staged, metadata={})
         staged.replace(out)
     except OSError as fault:
         if isinstance(fault, SojournError):
@@ -86,8 +87,9 @@ def _export(warehouse: Warehouse, query: str, *, out: Path) -> int:
 
 def _fingerprint(question: Question) -> str:
     [as_of] = question.as_ofs
-    days = (f"{day} {question.found.stored[day]}" for day in question.found.days(date.min, as_of))
+    found = question.found
+    days = f"{found.definition.fingerprint} {found.input_of(date.min, as_of)}"
     users = (info.fingerprint for info in question.warehouse.partitions(USERS))
     # Labels do not change features, so they are not part of what was asked.
     asked = json.dumps(question.spec.model_dump(mode="json", exclude={"labels"}), sort_keys=True)
-    return fingerprint("features", HABITS, asked, *days, *users)
+    return fingerprint("features", HABITS, asked, days, *users)

@@ -15,6 +15,7 @@ class Count(Aggregate):
     """How many rows; with an expression, how many rows where it is not null. 0 when there is none."""
 
     function = "count"
+    of_nothing = 0
     needs_expression = False
 
     def empty(self) -> int:
@@ -44,6 +45,7 @@ class Sum(Aggregate):
     """The sum, exact for integers and decimals. 0 when there is no value."""
 
     function = "sum"
+    of_nothing = 0
     needs_number = True
 
     def of_row(self, row: Row) -> Any:
@@ -152,6 +154,7 @@ class ActiveDays(Aggregate):
     """
 
     function = "active_days"
+    of_nothing = 0
     needs_expression = False
     needs_columns = ("day",)
 

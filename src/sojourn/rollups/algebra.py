@@ -81,7 +81,8 @@ class ElementSql:
       element's presence is its state.
     - A window sees each element once, with its merged parts (`{<part>}`) and whether it lies in the window
       (`{present}`). `steps` add columns one after the other, each of which sees those before it; `{over}` partitions a
-      SQL window by key. `finish` aggregates a key's elements into the value. `{end}` is the day after the window's last.
+      SQL window by key. `finish` aggregates a key's elements into the value. `{end}` is the day after the window's
+      last.
     """
 
     element: str
@@ -155,7 +156,7 @@ class Aggregate(ABC):
 
     @classmethod
     def refuses(cls, kind: str) -> str | None:  # noqa: ARG003 (most take every type)
-        """Why values of this SQL type cannot be aggregated, as `needs ..., and the value is KIND` goes on; else None."""
+        """What is needed instead of values of this SQL type, in words; None where they can be aggregated."""
         return None
 
     @property

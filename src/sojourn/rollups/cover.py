@@ -62,7 +62,7 @@ class Cover:
 
     @property
     def cells(self) -> list[dict[str, str]]:
-        """The partitions that windows over days read; where there is none, any one, in which the query finds nothing."""
+        """The partitions that windows over days read; where there is none, any one, of which nothing is taken."""
         cells = sorted({row.cell for row in self.rows}) or [cell for cell in (self.fallback,) if cell]
         return [cell.partition for cell in cells]
 
@@ -75,10 +75,8 @@ class Cover:
         return f"CASE {cases} END"
 
 
-def cover_of(
-    warehouse: Warehouse, found: Ledger, as_ofs: Sequence[date], windows: Sequence[Window]
-) -> Cover:
-    """The cover of these windows. Days are cut where a window begins or ends, and each piece has its fewest partials."""
+def cover_of(warehouse: Warehouse, found: Ledger, as_ofs: Sequence[date], windows: Sequence[Window]) -> Cover:
+    """The cover of these windows: days are cut where any begins or ends, and each piece has its fewest partials."""
     by_day = {place: each for place, each in enumerate(windows) if not isinstance(each, HourWindow | LifeWindow)}
     lives = {place: each for place, each in enumerate(windows) if isinstance(each, LifeWindow)}
     looks = sorted(set(as_ofs))
@@ -89,7 +87,10 @@ def cover_of(
         lives=[(as_of, each.days, 1 << place) for as_of in looks for place, each in lives.items()],
         life_cells=[Cell("day", day) for day in found.days(date.min, looks[-1])] if lives else (),
         ends={
-            (each, as_of): each.span(as_of)[1] for each in windows if isinstance(each, CalendarWindow) for as_of in looks
+            (each, as_of): each.span(as_of)[1]
+            for each in windows
+            if isinstance(each, CalendarWindow)
+            for as_of in looks
         },
         fallback=Cell("day", found.first),
     )

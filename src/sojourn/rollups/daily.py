@@ -42,9 +42,9 @@ class AdvanceReport:
 def advance(warehouse: Warehouse, spec: RollupSpec, *, day: date) -> AdvanceReport:
     """Close a business day: build its partial, and write the table `windows_<name>` for `as_of` = the day after.
 
-    Weeks and months that the day closes are merged from their days. Partials that are missing or stale within the longest
-    window are built too, so that a day missed earlier leaves no hole. Running it again changes nothing. Raises `BadInput`
-    when the source has no row on that day, and when history is shorter than the longest window.
+    Weeks and months that the day closes are merged from their days. Partials that are missing or stale within the
+    longest window are built too, so that a day missed earlier leaves no hole. Running it again changes nothing. Raises
+    `BadInput` when the source has no row on that day, and when history is shorter than the longest window.
     """
     as_of = day + ONE_DAY
     start, _ = reach(spec.windows_at(warehouse.spec.week_start), as_of)
@@ -74,7 +74,7 @@ def _write_windows(warehouse: Warehouse, found: Ledger, built: BackfillReport, *
 
 
 def windows_fingerprint(found: Ledger, as_of: date) -> str:
-    """The fingerprint of the windows as of a day: the definition, what is read, and all that the source holds for it."""
+    """The fingerprint of the windows as of a day: what they mean, and all that the source holds for them."""
     start, end = reach(found.definition.windows, as_of)
     asked = ",".join(found.definition.spec.columns())
     return fingerprint("windows", found.definition.fingerprint, asked, str(as_of), found.input_of(start, end))

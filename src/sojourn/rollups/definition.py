@@ -101,7 +101,8 @@ class Definition:
     def _meaning(self, name: str) -> list[str | int | None]:
         each, bound = self.spec.aggregates[name], self.aggregates[name]
         meaning: list[str | int | None] = [each.function, each.expression, each.where, bound.kind]
-        # Of its settings only those count that change what is stored: how many are kept, and by what they are told apart.
+        # Of its settings only those count that change what is stored: how many are kept, and by what they are told
+        # apart.
         if name in self.wide and each.k is not None:
             meaning.append(each.k)
         return [*meaning, each.by, bound.by_kind] if each.by is not None else meaning

@@ -235,11 +235,11 @@ class SparkSql:
 
     def last_of(self, struct: str, count: int) -> str:
         """Aggregate: the largest structs, at most so many, the largest first."""
-        return f"slice(sort_array(collect_list({struct}), false), 1, {count})"
+        return _or_null(f"slice(sort_array(collect_list({struct}), false), 1, {count})")
 
     def last_of_lists(self, lists: str, count: int) -> str:
         """Aggregate over lists that `last_of` made: the same of all of them together; `{only}` in it."""
-        return f"slice(sort_array(flatten(collect_list({lists}) {{only}}), false), 1, {count})"
+        return _or_null(f"slice(sort_array(flatten(collect_list({lists}) {{only}}), false), 1, {count})")
 
     def field_backwards(self, structs: str, field: str) -> str:
         """One field of a list of structs, in reversed order."""
@@ -294,6 +294,11 @@ class SparkSql:
             for name, kind in columns.items()
         )
         return f"(SELECT {chosen} FROM {relation})"
+
+
+def _or_null(values: str) -> str:
+    # A list of nothing is empty in Spark and NULL in DuckDB.
+    return f"CASE WHEN size({values}) > 0 THEN {values} END"
 
 
 def dialect_of(engine: Engine) -> Dialect:

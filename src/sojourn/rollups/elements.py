@@ -112,7 +112,7 @@ class ApproxCountDistinct(Elements):
         empty = registers - len(state)
         total = sum(2 ** (self.LEFT + 1 - rank) for rank in state.values()) / 2 ** (self.LEFT + 1)
         alpha = 0.7213 / (1 + 1.079 / registers)
-        estimate = alpha * registers**2 / (empty + total)
+        estimate: float = alpha * registers**2 / (empty + total)
         if estimate <= 2.5 * registers and empty:
             estimate = registers * math.log(registers / empty)
         return math.floor(estimate + 0.5)
@@ -129,9 +129,7 @@ class ApproxCountDistinct(Elements):
         alpha = 0.7213 / (1 + 1.079 / registers)
         estimate = f"CAST({alpha * registers**2!r} AS DOUBLE) / ({empty} + {total})"
         counted = f"CAST({registers} AS DOUBLE) * ln(CAST({registers} AS DOUBLE) / nullif({empty}, 0))"
-        chosen = (
-            f"CASE WHEN {estimate} <= {2.5 * registers}e0 AND {empty} > 0 THEN {counted} ELSE {estimate} END"
-        )
+        chosen = f"CASE WHEN {estimate} <= {2.5 * registers}e0 AND {empty} > 0 THEN {counted} ELSE {estimate} END"
         return ElementSql(
             f"{hashed} % {registers}",
             f"CAST(floor({chosen} + CAST(0.5 AS DOUBLE)) AS BIGINT)",
@@ -149,8 +147,8 @@ class ApproxCountDistinct(Elements):
 class Quantile(Elements):
     """The `q`-quantile: the smallest value that at least a share `q` of all does not exceed, to within 1/128 of itself.
 
-    Null when there is none. Values are counted in logarithmic buckets, 64 to each doubling, of the value in units of its
-    last digit (a millionth for doubles); up to 127 units are exact.
+    Null when there is none. Values are counted in logarithmic buckets, 64 to each doubling, of the value in units of
+    its last digit (a millionth for doubles); up to 127 units are exact.
     """
 
     function = "quantile"
@@ -178,7 +176,9 @@ class Quantile(Elements):
         """The same algebra in SQL."""
         return ElementSql(
             self._bucket_sql(engine),
-            self._middle_sql(engine, f"min({{element}}) FILTER (WHERE {{upto}} >= greatest(ceil({{total}} * {self.q!r}e0), 1))"),
+            self._middle_sql(
+                engine, f"min({{element}}) FILTER (WHERE {{upto}} >= greatest(ceil({{total}} * {self.q!r}e0), 1))"
+            ),
             lift=COUNTED,
             merge=ADDED,
             steps=(
@@ -374,7 +374,7 @@ class _Days(Elements):
 
 
 class Streak(_Days):
-    """For how many days in a row there was such a row, up to the window's last day. 0 when there was none on that day."""
+    """Days in a row with such a row, up to the window's last day. 0 when there was none on that day."""
 
     function = "streak"
 

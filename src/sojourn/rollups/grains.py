@@ -66,9 +66,7 @@ def closed(days: Sequence[date], *, end: date, week_start: int) -> list[Cell]:
     return [cell for cell in (*sorted(weeks), *sorted(months)) if cell.end <= end]
 
 
-def fewest(
-    start: date, end: date, *, days: Sequence[date], has: Callable[[Cell], bool], week_start: int
-) -> list[Cell]:
+def fewest(start: date, end: date, *, days: Sequence[date], has: Callable[[Cell], bool], week_start: int) -> list[Cell]:
     """The fewest cells that together hold all of `days` (sorted) that lie in [start, end), and no other of them.
 
     `has` tells which weeks and months there are. One may reach beyond [start, end) where it holds none of `days` there.

@@ -62,10 +62,11 @@ class Ledger:
         return self.stored.get(cell) == self.wanted(cell)
 
     def to_build(self, start: date, end: date) -> list[Cell]:
-        """The days in [start, end) whose partial is missing or stale; then weeks, then months, that hold any of the days.
+        """The days in [start, end) whose partial is missing or stale; then weeks, then months, that hold any of the
+        days.
 
-        A week or month has a partial once it is over, which the first day after it in the source tells, and once all its
-        days have theirs.
+        A week or month has a partial once it is over, which the first day after it in the source tells, and once all
+        its days have theirs.
         """
         days = self.days(start, end)
         large = closed(days, end=self.end, week_start=self.definition.first_weekday)
@@ -94,7 +95,9 @@ class Ledger:
     @cached_property
     def _current_at_large(self) -> set[Cell]:
         large = (cell for cell in self.stored if cell.grain != "day")
-        return {cell for cell in large if self.knows(cell) and self.days(cell.start, cell.end) and self.is_current(cell)}
+        return {
+            cell for cell in large if self.knows(cell) and self.days(cell.start, cell.end) and self.is_current(cell)
+        }
 
     def other_definitions(self) -> dict[str, int]:
         """The fingerprints of other definitions that made stored partials, with the number of days of each."""
@@ -125,7 +128,8 @@ class Ledger:
 
 
 def ledger(warehouse: Warehouse, spec: RollupSpec, *, start: date = date.min, end: date = date.max) -> Ledger:
-    """How the partials of this rollup stand on the days [start, end), and on all days of weeks and months that touch them.
+    """How the partials of this rollup stand on the days [start, end), and on all days of weeks and months that touch
+    them.
 
     Only those days' files are looked into. Raises as `define` does, and `EmptyInput` for a source without days.
     """

@@ -6,9 +6,9 @@ from decimal import Decimal
 from typing import Any
 
 from sojourn.rollups.aggregates import exact_sums
-from sojourn.rollups.algebra import Aggregate, Row, Sql, State
+from sojourn.rollups.algebra import INTEGERS, Aggregate, Row, Sql, State
 from sojourn.rollups.dialect import Dialect
-from sojourn.rollups.types import DECIMAL, INTEGERS, scale, sum_type
+from sojourn.rollups.types import DECIMAL, scale, sum_type
 
 Moments = tuple[int, Any, Any]
 MOST_DIGITS = 19
@@ -17,8 +17,8 @@ MOST_DIGITS = 19
 class Variance(Aggregate):
     """The sample variance (divided by n - 1) of whole numbers and decimals. Null with fewer than two values.
 
-    The moments are exact, so nothing cancels: n times the sum of squares less the square of the sum is taken in decimals
-    where 38 digits hold it, and in doubles beyond.
+    The moments are exact, so nothing cancels: n times the sum of squares less the square of the sum is taken in
+    decimals where 38 digits hold it, and in doubles beyond.
     """
 
     function = "variance"
@@ -54,7 +54,9 @@ class Variance(Aggregate):
         squares = f"DECIMAL(38,{2 * digits})"
         wide = f"CAST({{value}} AS DECIMAL({MOST_DIGITS},{digits}))"
         # A product of types of at most 38 digits in all: Spark would else cut the scale.
-        square = f"CAST({{value}} AS DECIMAL(18,{digits})) * {wide}" if digits else f"{wide} * CAST({{value}} AS BIGINT)"
+        square = (
+            f"CAST({{value}} AS DECIMAL(18,{digits})) * {wide}" if digits else f"{wide} * CAST({{value}} AS BIGINT)"
+        )
         return Sql(
             lift={
                 "n": "count({value})",
@@ -73,9 +75,7 @@ class Variance(Aggregate):
     def _value(self, digits: int) -> str:
         few = f"TRY_CAST({{n}} AS DECIMAL(9,0)) * TRY_CAST({{squares}} AS DECIMAL(27,{2 * digits}))"
         part = f"TRY_CAST({{sum}} AS DECIMAL(18,{digits}))"
-        doubles = (
-            "CAST({n} AS DOUBLE) * CAST({squares} AS DOUBLE) - CAST({sum} AS DOUBLE) * CAST({sum} AS DOUBLE)"
-        )
+        doubles = "CAST({n} AS DOUBLE) * CAST({squares} AS DOUBLE) - CAST({sum} AS DOUBLE) * CAST({sum} AS DOUBLE)"
         spread = f"coalesce(CAST({few} - {part} * {part} AS DOUBLE), greatest({doubles}, CAST(0 AS DOUBLE)))"
         return f"CASE WHEN {{n}} >= 2 THEN {spread} / (CAST({{n}} AS DOUBLE) * CAST({{n}} - 1 AS DOUBLE)) END"
 

@@ -19,8 +19,8 @@ class BackfillReport:
     """What a backfill did, for business days [start, end) of the source's history.
 
     `built` are the days whose partials were built, `current` how many were so already, `dropped` those that the source
-    has no more. `compacted` are the weeks and months that were built from them. `holes` are days within history on which
-    the source has no row at all.
+    has no more. `compacted` are the weeks and months that were built from them. `holes` are days within history on
+    which the source has no row at all.
     """
 
     table: str
@@ -37,9 +37,9 @@ def backfill(
 ) -> BackfillReport:
     """Build the partials of business days [start, end) that are missing or stale; skip those that are current.
 
-    Days are built from the source, then the weeks and months that hold any of them and are over. Without `start` or `end`
-    all history counts. A killed run is resumed by running it again.
-    Raises `BadInput` when partials of another definition stand in the table: `rebuild` replaces those.
+    Days are built from the source, then the weeks and months that hold any of them and are over. Without `start` or
+    `end` all history counts. A killed run is resumed by running it again. Raises `BadInput` when partials of another
+    definition stand in the table: `rebuild` replaces those.
     """
     found = ledger(warehouse, spec, start=start or date.min, end=end or date.max)
     found.refuse_other_definitions()
@@ -162,7 +162,11 @@ def merge_query(definition: Definition, table: str, relation: str, *, start: dat
     keys = ", ".join(key_columns(definition, table))
     offset = definition.sql.days_between(f"DATE '{start}'", "start")
     wide = table == definition.spec.table
-    algebras = definition.wide if wide else {name: each for name, each in definition.long.items() if definition.spec.table_of(name) == table}
+    algebras = (
+        definition.wide
+        if wide
+        else {name: each for name, each in definition.long.items() if definition.spec.table_of(name) == table}
+    )
     merged = "".join(
         f", {template.format(**{part: state_column(name, part) for part in algebra.lift}, only='', offset=offset)} "
         f"AS {state_column(name, part)}"

@@ -9,10 +9,10 @@ import polars as pl
 from sojourn.rollups.algebra import ElementSql, Sql
 from sojourn.rollups.cover import Cover, cover_of
 from sojourn.rollups.definition import Definition
+from sojourn.rollups.history import need_history
 from sojourn.rollups.ledger import Ledger, ledger
 from sojourn.rollups.lifting import ELEMENT, lift_elements_query, lift_query, state_column
 from sojourn.rollups.spec import RollupSpec
-from sojourn.rollups.history import need_history
 from sojourn.rollups.windows import Reading, Window
 from sojourn.warehouse import Warehouse
 
@@ -23,9 +23,9 @@ Lift = Callable[[str], str]
 def window_table(warehouse: Warehouse, spec: RollupSpec, *, as_ofs: Sequence[date]) -> pl.DataFrame:
     """The declared windows as seen from each day: `as_of`, the keys, then `<aggregate>_<window>`, sorted.
 
-    A key has a row where it has any row of the source in any of the windows. Counts, sums and active days of nothing are
-    0, every other value of nothing is null. Raises `BadInput` when history is shorter than a window, or when partials are
-    missing or stale (`backfill` mends that).
+    A key has a row where it has any row of the source in any of the windows. Counts, sums and active days of nothing
+    are 0, every other value of nothing is null. Raises `BadInput` when history is shorter than a window, or when
+    partials are missing or stale (`backfill` mends that).
     """
     found = ledger(warehouse, spec)
     need_history(found, as_ofs, found.definition.windows)
@@ -61,7 +61,8 @@ class Windows:
     carried: Reading = field(default_factory=dict)
 
     def query(self) -> str:
-        """The query: the keys, `as_of`, `<aggregate>_<window>` in the order of the reading, `<aggregate>__<part>_<window>`.
+        """The query: the keys, `as_of`, `<aggregate>_<window>` in the order of the reading,
+        `<aggregate>__<part>_<window>`.
 
         Partials that lie in the same windows are merged first, and what is left per key, at most one row per band of
         days, is merged once more per window: a filter per window over every partial takes 1.6 times (500,000 users, six
@@ -74,7 +75,10 @@ class Windows:
         banded = [each for column in columns for each in column.banded()]
         parts = [*self._cover_parts(), ("opened", self._opened(opened))]
         parts.append(
-            ("banded", f"SELECT {', '.join([keys, 'as_of', 'bands', *banded])} FROM opened GROUP BY {keys}, as_of, bands")
+            (
+                "banded",
+                f"SELECT {', '.join([keys, 'as_of', 'bands', *banded])} FROM opened GROUP BY {keys}, as_of, bands",
+            )
         )
         finished = [*self._finished(columns), *self._states(columns)]
         found = f"SELECT {', '.join([keys, 'as_of', *finished])} FROM banded GROUP BY {keys}, as_of"
@@ -104,7 +108,9 @@ class Windows:
             yield "firsts", f"SELECT {keys}, min(start) AS _first FROM {days} GROUP BY {keys}"
             yield (
                 "lives(as_of, days, bands)",
-                sql.values([f"(DATE '{as_of}', {days}, CAST({bands} AS BIGINT))" for as_of, days, bands in self.cover.lives]),
+                sql.values(
+                    [f"(DATE '{as_of}', {days}, CAST({bands} AS BIGINT))" for as_of, days, bands in self.cover.lives]
+                ),
             )
 
     def _opened(self, opened: Sequence[str]) -> str:
@@ -117,15 +123,16 @@ class Windows:
         parts = [f"SELECT as_of, bands, {keys} FROM {cells} JOIN cover USING (grain, start)"]
         for raw in self.cover.raw:
             rows = self._restricted(f"({lift(raw.relation)})")
-            parts.append(f"SELECT DATE '{raw.as_of}' AS as_of, CAST({raw.bands} AS BIGINT) AS bands, {keys} FROM {rows}")
+            parts.append(
+                f"SELECT DATE '{raw.as_of}' AS as_of, CAST({raw.bands} AS BIGINT) AS bands, {keys} FROM {rows}"
+            )
         if self.cover.lives:
             days = self._partials(table, self.life_days)
             same = self._same_key("p", "f")
             within = f"p.start < {self.definition.sql.day_after('f._first', 'l.days')} AND p.start < l.as_of"
             listed = ", ".join([*(f"p.{key}" for key in self.definition.keys), *taken])
-            parts.append(
-                f"SELECT l.as_of, l.bands, {listed} FROM {days} AS p JOIN firsts AS f ON {same} JOIN lives AS l ON {within}"
-            )
+            joined = f"{days} AS p JOIN firsts AS f ON {same} JOIN lives AS l ON {within}"
+            parts.append(f"SELECT l.as_of, l.bands, {listed} FROM {joined}")
         return " UNION ALL ".join(parts)
 
     def _partials(self, table: str, cells: Sequence[Mapping[str, str]]) -> str:
@@ -149,7 +156,10 @@ class Windows:
         for column in columns:
             for window in self.carried.get(column.name, ()):
                 gathered = column.gathered(only=self._inside(window))
-                yield from (f"{gathered[part]} AS {name}" for part, name in column.carried(window, shown=self.shows(column.name, window)).items())
+                yield from (
+                    f"{gathered[part]} AS {name}"
+                    for part, name in column.carried(window, shown=self.shows(column.name, window)).items()
+                )
 
     def shows(self, name: str, window: Window) -> bool:
         """Whether the query gives this value."""
@@ -173,12 +183,9 @@ class Windows:
             merged.append(f"count(*) {inside} > 0 AS in_{window.name}")
             for part, template in algebra.merge.items():
                 merged.append(f"{template.format(**stored, only=inside)} AS {part}_{window.name}")
-        yield (
-            f"{name}__seen",
-            f"SELECT {', '.join([keys, 'as_of', f'{element} AS element', *merged])} FROM {name}__rows "
-            f"GROUP BY {keys}, as_of, {element}",
-        )
         last = f"{name}__seen"
+        taken = ", ".join([keys, "as_of", f"{element} AS element", *merged])
+        yield last, f"SELECT {taken} FROM {name}__rows GROUP BY {keys}, as_of, {element}"
         for step, template in algebra.steps:
             made = [f"{self._in_window(template, algebra, window)} AS {step}_{window.name}" for window in windows]
             yield f"{name}__{step}", f"SELECT *, {', '.join(made)} FROM {last}"
@@ -200,14 +207,13 @@ class Windows:
             for window in windows:
                 column = f"{name}_{window.name}"
                 if name in long:
-                    found = f"{name}__found.{column}"
-                    columns.append(f"{found if nothing is None else f'coalesce({found}, {nothing})'} AS {column}")
+                    columns.append(f"{or_nothing(f'{name}__found.{column}', nothing)} AS {column}")
                 else:
                     columns.append(f"wide.{column}")
-        joins = " ".join(
-            f"LEFT JOIN {name}__found ON wide.as_of = {name}__found.as_of AND {self._same_key('wide', f'{name}__found')}"
-            for name in long
-        )
+        same = {
+            name: f"wide.as_of = {name}__found.as_of AND {self._same_key('wide', f'{name}__found')}" for name in long
+        }
+        joins = " ".join(f"LEFT JOIN {name}__found ON {condition}" for name, condition in same.items())
         states = [f"wide.{name}" for name in self._carried_names()]
         return f"SELECT {', '.join([*keys, 'wide.as_of', *columns, *states])} FROM wide {joins}"
 
@@ -260,6 +266,11 @@ class Column:
 def same_key(definition: Definition, left: str, right: str) -> str:
     """SQL for whether the rows of two relations have the same key; no key is a key too."""
     return " AND ".join(f"{left}.{key} IS NOT DISTINCT FROM {right}.{key}" for key in definition.keys)
+
+
+def or_nothing(value: str, nothing: int | None) -> str:
+    """SQL for a value of a key, which has none where the other side of a join lacks the key."""
+    return value if nothing is None else f"coalesce({value}, {nothing})"
 
 
 def _named(parts: Sequence[tuple[str, str]]) -> str:

@@ -1,4 +1,5 @@
-"""Yesterday's windows and two days of partials in, today's windows out: what a long window costs when it moves by a day.
+"""Yesterday's windows and two days of partials in, today's windows out: what a long window costs when it moves by a
+day.
 
 A sum moves on by adding the day that comes in and subtracting the day that goes out, both exact. A smallest, largest,
 first or last value stays as it is unless the day that goes out holds it; the few keys that lose theirs are read again
@@ -15,7 +16,7 @@ from sojourn.rollups.cover import cover_of
 from sojourn.rollups.definition import Definition
 from sojourn.rollups.grains import ONE_DAY, Cell
 from sojourn.rollups.ledger import Ledger
-from sojourn.rollups.reading import Column, Windows, same_key
+from sojourn.rollups.reading import Column, Windows, or_nothing, same_key
 from sojourn.rollups.windows import Reading, Window, past, whole_past
 from sojourn.warehouse import Warehouse
 
@@ -102,7 +103,9 @@ class Sliding:
     @cached_property
     def _rest(self) -> dict[str, list[Window]]:
         """The windows that do not slide."""
-        kept = {name: [w for w in ws if w not in self.carried.get(name, ())] for name, ws in self.definition.reading.items()}
+        kept = {
+            name: [w for w in ws if w not in self.carried.get(name, ())] for name, ws in self.definition.reading.items()
+        }
         return {name: windows for name, windows in kept.items() if windows}
 
     @cached_property
@@ -149,7 +152,10 @@ class Sliding:
     def _joins(self) -> str:
         joins = [f"FULL JOIN entering AS i ON {same_key(self.definition, 'c', 'i')}"]
         # A key that leaves or loses anything was there the day before.
-        tables = [*(( _leaving(days), _leaving(days)) for days in self._spans), *([("again", "r")] if self._again else [])]
+        tables = [
+            *((_leaving(days), _leaving(days)) for days in self._spans),
+            *([("again", "r")] if self._again else []),
+        ]
         joins += [f"LEFT JOIN {table} AS {name} ON {same_key(self.definition, 'c', name)}" for table, name in tables]
         return " ".join(joins)
 
@@ -189,7 +195,9 @@ class Sliding:
         keys = ", ".join(f"c.{key}" for key in self.definition.keys)
         lost = [self._is_lost(name, window) for name, windows in self._again.items() for window in windows]
         tables = [("entering", "i"), *((_leaving(days), _leaving(days)) for days in self._spans)]
-        joins = " ".join(f"LEFT JOIN {table} AS {name} ON {same_key(self.definition, 'c', name)}" for table, name in tables)
+        joins = " ".join(
+            f"LEFT JOIN {table} AS {name} ON {same_key(self.definition, 'c', name)}" for table, name in tables
+        )
         return f"SELECT {keys} FROM before AS c {joins} WHERE {' OR '.join(f'({each})' for each in lost)}"
 
     def _again_column(self, name: str, window: Window, part: str) -> str:
@@ -208,17 +216,11 @@ class Sliding:
                     parts = {part: f"m.{stored}" for part, stored in self._stored(name, window).items()}
                     yield f"{d.wide[name].finish.format(**parts, as_of=self._as_of)} AS {column}"
                 else:
-                    nothing = self._nothing(name)
-                    yield f"{f'rest.{column}' if nothing is None else f'coalesce(rest.{column}, {nothing})'} AS {column}"
+                    yield f"{or_nothing(f'rest.{column}', d.aggregates[name].of_nothing)} AS {column}"
         for name, windows in self.carried.items():
             for window in windows:
                 shown = window in d.reading.get(name, ())
                 yield from (f"m.{column}" for column in self._columns[name].carried(window, shown=shown).values())
-
-    def _nothing(self, name: str) -> int | None:
-        bound = self.definition.aggregates[name]
-        nothing: int | None = bound.of_nothing
-        return nothing
 
     @property
     def _as_of(self) -> str:

@@ -18,9 +18,9 @@ MANY_DAYS = 1_000_000
 class AggregateSpec(Spec):
     """One aggregate: a function over an expression, for the rows that a filter keeps.
 
-    `expression`, `where` and `by` (the category of `count_by` and `sum_by`) are SQL over one row of the source; rows where
-    the expression is NULL are left out. `k` is how many values `top_k` and `last_n` give, `q` which quantile. Without
-    windows of its own (`windows_days`, `windows`) an aggregate has the rollup's.
+    `expression`, `where` and `by` (the category of `count_by` and `sum_by`) are SQL over one row of the source; rows
+    where the expression is NULL are left out. `k` is how many values `top_k` and `last_n` give, `q` which quantile.
+    Without windows of its own (`windows_days`, `windows`) an aggregate has the rollup's.
 
     >>> AggregateSpec(function="sum", expression="amount", where="event = 'pay'").function
     'sum'

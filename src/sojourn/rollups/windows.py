@@ -1,5 +1,6 @@
 """Windows seen from the first instant of a day `as_of`: rolling, by the calendar, by the hour, of a whole life."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -109,9 +110,11 @@ def named(name: str, *, week_start: str = "monday") -> Window:
         return CalendarWindow(name, -longest[name], 0, week_start=WEEKDAYS.index(week_start))
     if found["hours"]:
         hours = int(found["hours"])
+        days = math.ceil(hours / 24)
         if hours > MOST_HOURS:
-            raise ValueError(f"a window of {hours} hours is read from raw rows; use one of {-(-hours // 24)} days")
-        return HourWindow(name, -(-(-hours // 24)) - 1, 0, hours=hours)
+            raise ValueError(f"a window of {hours} hours is read from raw rows; use one of {days} days")
+        # A day of 23 hours makes a window of 24 begin on the day before.
+        return HourWindow(name, -days - 1, 0, hours=hours)
     if found["life"]:
         return LifeWindow(name, None, 0, days=int(found["life"]))
     return whole_past()
@@ -127,6 +130,6 @@ def day_start(day: date, zone: str) -> datetime:
 
 
 def reach(windows: Sequence[Window], as_of: date) -> tuple[date, date]:
-    """The first day that any of the windows covers from `as_of`, and the day after the last; `date.min`: all history."""
+    """The first day that any window covers from `as_of` (`date.min`: all history), and the day after the last."""
     spans = [window.span(as_of) for window in windows]
     return min(start for start, _ in spans), max(as_of, *(end for _, end in spans))

@@ -60,7 +60,8 @@ class Engine(Protocol):
     ) -> int:
         """Write the query's rows in this order into `to` with this metadata; the number of rows written.
 
-        `kinds` is what `columns` says of the query. DuckDB writes one Parquet file with the metadata in its footer, Spark a folder of them with a sidecar.
+        `kinds` is what `columns` says of the query. DuckDB writes one Parquet file with the metadata in its footer,
+        Spark a folder of them with a sidecar.
         """
 
 

@@ -33,7 +33,7 @@ class InPlace(Spec):
         return sorted(sub.name.partition("=")[2] for sub in Path(self.folder).glob(f"{self.partition}=*"))
 
     def days(self, keep: Callable[[str], bool] | None = None) -> dict[str, list[Path]]:
-        """The data files of each day, sorted, or of the days to `keep`. Raises `UnreadableSource` when there is no day."""
+        """The data files of each day, sorted, or of the days to `keep`. Raises `UnreadableSource` without any day."""
         folder, names = Path(self.folder), self.names()
         kept = names if keep is None else filter(keep, names)
         days = {day: sorted(_data_files(folder / f"{self.partition}={day}")) for day in kept}

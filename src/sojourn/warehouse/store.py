@@ -294,9 +294,7 @@ class Writer:
         staged = self._staging / f"{uuid4().hex}.parquet"
         with _full_disk_named(target):
             staged.parent.mkdir(parents=True, exist_ok=True)
-            written = engine.copy(
-                query, kinds=kinds, order_by=order_by, to=staged, metadata={"sojourn": fingerprint}
-            )
+            written = engine.copy(query, kinds=kinds, order_by=order_by, to=staged, metadata={"sojourn": fingerprint})
             swap(staged, target)
         size = sum(file.stat().st_size for file in parquet_files(target))
         return PartitionInfo(dict(partition), fingerprint, rows=written, bytes=size)
