@@ -25,7 +25,7 @@ TEXTS_AT_ONCE = 50_000
 # The texts that SQL alone does not do.
 _HARD = {
     "words": _texts.holds_chinese("t"),
-    "emoji": f"regexp_matches(t, '{_texts.MAYBE_EMOJI}')",
+    "emoji": _texts.may_hold_emoji("t"),
     "tags": f"regexp_matches(t, '[{_texts.SIGNS}]')",
 }
 _EASY = {"words": _texts.pieces("t"), "emoji": f"CAST([] AS {LIST})", "tags": f"CAST([] AS {LIST})"}
@@ -106,8 +106,8 @@ def _make(engine: Engine, text: str, names: Sequence[str]) -> None:
 def _make_hard(engine: Engine, texts: str, names: Sequence[str]) -> None:
     wanted = {
         "words": f"{_texts.pieces('t')} AS pieces",
-        "emoji": "t AS whole",
-        "tags": f"{_texts.lowered('t')} AS small",
+        "emoji": f"{_texts.emoji_runs('t')} AS runs",
+        "tags": f"CASE WHEN {_HARD['tags']} THEN {_texts.lowered('t')} END AS small",
     }
     chosen = ", ".join(wanted[name] for name in names)
     chinese = f", {_texts.chinese('pieces')} AS chinese" if "words" in names else ""
@@ -121,18 +121,24 @@ def _make_hard(engine: Engine, texts: str, names: Sequence[str]) -> None:
 
 
 def _words(rows: pl.DataFrame) -> pl.Series:
-    runs = rows["chinese"].explode().drop_nulls().unique()
-    cut = _texts.cut_chinese(runs) if len(runs) else {}
+    runs = _distinct(rows["chinese"])
+    cut = _texts.cut_chinese(runs) if runs else {}
     found = rows["pieces"].to_list()
     return _series("words", ([word for piece in each for word in cut.get(piece, (piece,))] for each in found))
 
 
 def _emoji(rows: pl.DataFrame) -> pl.Series:
-    return _series("emoji", _texts.emoji_of(rows["whole"]))
+    found = _texts.find_emoji(_distinct(rows["runs"]))
+    return _series("emoji", ([one for run in each for one in found[run]] for each in rows["runs"].to_list()))
 
 
 def _tags(rows: pl.DataFrame) -> pl.Series:
-    return _series("tags", _texts.tags_of(rows["small"]))
+    found = _texts.tags_of(rows["small"].drop_nulls())
+    return _series("tags", (next(found) if some else [] for some in rows["small"].is_not_null()))
+
+
+def _distinct(lists: pl.Series) -> list[str]:
+    return lists.explode().drop_nulls().unique().to_list()
 
 
 def _series(name: str, lists: Iterable[list[str]]) -> pl.Series:

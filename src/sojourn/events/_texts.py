@@ -14,7 +14,9 @@ from sojourn.core import need
 EXTRA = "text"
 SIGNS = "#＃"
 # Every emoji holds one of these; so do some texts without any, such as an arrow.
-MAYBE_EMOJI = r"[\x{A9}\x{AE}\x{203C}-\x{2BFF}\x{3030}\x{303D}\x{3297}\x{3299}\x{1F000}-\x{1FAFF}]"
+_MAYBE_EMOJI = r"\x{A9}\x{AE}\x{203C}-\x{2BFF}\x{3030}\x{303D}\x{3297}\x{3299}\x{1F000}-\x{1FAFF}"
+# What else stands within one: keycaps' digits, the joiner, variation selectors, the letters of flags of regions.
+_WITHIN_EMOJI = r"0-9#*\x{200D}\x{FE0E}\x{FE0F}\x{E0020}-\x{E007F}"
 # What would be a letter, a digit or a mark, were it no part of an emoji: keycaps, the sign ℹ, variation selectors.
 _NO_WORD = r"[0-9#*]\x{FE0F}?\x{20E3}|\x{2139}|[\x{FE00}-\x{FE0F}]"
 # Devanagari, Thai and others write parts of a word as marks, as decomposed accents are; none begins a word.
@@ -56,8 +58,8 @@ def cut_chinese(runs: Iterable[str]) -> dict[str, list[str]]:
 
     Raises `MissingExtra` without jieba.
 
-    >>> cut_chinese(["我来到北京清华大学"])
-    {'我来到北京清华大学': ['我', '来到', '北京', '清华大学']}
+    >>> cut_chinese(["小猫喜欢晒太阳"])
+    {'小猫喜欢晒太阳': ['小猫', '喜欢', '晒太阳']}
     """
     with warnings.catch_warnings():
         # jieba has escapes that Python 3.12 warns of, and asks for pkg_resources, which warns of itself.
@@ -79,17 +81,31 @@ def emoji_library() -> ModuleType:
     return need("emoji", extra=EXTRA, for_="finding the emoji of a text")
 
 
-def emoji_of(texts: Iterable[str]) -> Iterator[list[str]]:
-    """The emoji of each text: joined sequences, flags and skin tones whole, each in its fully qualified form.
+def may_hold_emoji(text: str) -> str:
+    """SQL: whether the text holds a character without which there is no emoji."""
+    return f"regexp_matches({text}, '[{_MAYBE_EMOJI}]')"
 
-    >>> list(emoji_of(["so good ❤👍🏽👨‍👩‍👧", "Acme™"]))
-    [['❤️', '👍🏽', '👨‍👩‍👧'], []]
+
+def emoji_runs(text: str) -> str:
+    """SQL: the runs of characters of a text that may be emoji."""
+    runs = f"regexp_extract_all({text}, '[{_MAYBE_EMOJI}{_WITHIN_EMOJI}]+')"
+    return f"list_filter({runs}, lambda run: {may_hold_emoji('run')})"
+
+
+def find_emoji(runs: Iterable[str]) -> dict[str, list[str]]:
+    r"""The emoji of each run: joined sequences, flags and skin tones whole, each in its fully qualified form.
+
+    Raises `MissingExtra` without the library.
+
+    >>> find_emoji(["❤👍🏽👨‍👩‍👧", "Acme™"])
+    {'❤👍🏽👨\u200d👩\u200d👧': ['❤️', '👍🏽', '👨\u200d👩\u200d👧'], 'Acme™': []}
     """
     library = emoji_library()
     full = _fully_qualified(library)
-    for text in texts:
-        found = (token.chars for token in library.analyze(_AS_TEXT.sub(" ", text), join_emoji=True))
-        yield [full.get(each, each) for each in found]
+    return {
+        run: [full.get(token.chars, token.chars) for token in library.analyze(_AS_TEXT.sub(" ", run), join_emoji=True)]
+        for run in runs
+    }
 
 
 @cache
