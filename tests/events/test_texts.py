@@ -319,3 +319,8 @@ def test_without_a_library_only_the_texts_that_need_it_are_refused(warehouse, tm
         take(warehouse, file, texts={"note": ("tags",)})
     take(warehouse, plain, texts={"note": ("words", "tags")})
     assert rows_of(warehouse, "note_words, note_tags") == [(["tea", "cup"], ["cup"]), (None, [])]
+
+
+def test_a_spec_with_texts_is_itself_after_json_and_toml():
+    spec = IngestSpec(files=("a.csv",), texts={"note": ("words", "tags"), "title": ("emoji",)})
+    assert IngestSpec.from_json(spec.to_json()) == spec == IngestSpec.from_toml(spec.to_toml())
