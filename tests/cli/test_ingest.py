@@ -96,6 +96,18 @@ def test_flags_go_over_the_settings_and_the_settings_over_guesses(sojourn):
     assert sojourn("ingest", "other.csv", "--keep", "")[1].startswith("events: read 1 = kept 1")
 
 
+def test_lists_of_a_text_are_asked_for_by_flag_or_in_the_settings(sojourn):
+    Path("talk.csv").write_text("user_id,ts,event,note,title\nann,2024-05-01,say,Good tea 😀,#Tea\n")
+    status, out, _ = sojourn("ingest", "talk.csv", "--text", "note", "--text", "title=words, tags")
+    assert status == 0
+    assert "  title_tags   from tags of title" in out.splitlines()
+    lists = "note_words, note_emoji, note_tags, title_words, title_tags"
+    assert events(columns=lists) == [(["good", "tea"], ["😀"], [], ["tea"], ["tea"])]
+    Path("sojourn.toml").write_text('[ingest]\nfiles = ["talk.csv"]\n[ingest.texts]\nnote = ["words"]\n')
+    assert sojourn("ingest", "--warehouse", "other")[0] == 0
+    assert events("other", columns="note_words") == [(["good", "tea"],)]
+
+
 def test_a_column_can_be_left_out_a_query_read_and_a_format_said(sojourn):
     query = "SELECT * FROM 'orders.csv' WHERE customer IS NOT NULL"
     assert sojourn("ingest", "--query", query, *WHEN, "--map", "amount=")[0] == 0
@@ -197,6 +209,8 @@ MISTAKES = {
         ["orders.csv", *WHEN, "--map", "day=when"],
         "column 'day' of table 'events' is made by Sojourn",
     ),
+    "text that is none": (None, ["orders.csv", *WHEN, "--text", "coupons"], "Did you mean 'coupon'?"),
+    "unknown list": (None, ["orders.csv", *WHEN, "--text", "coupon=verbs"], "field 'texts.coupon.0' = 'verbs'"),
     "several formats": (write("a.parquet", "x"), ["orders.csv", "a.parquet"], "of several formats: csv, parquet"),
     "unknown setting": (write("sojourn.toml", "[ingest]\nfile = 1\n"), ["orders.csv"], "it has no field 'file'"),
 }

@@ -208,6 +208,15 @@ def test_a_column_that_begins_as_numbers_and_goes_on_as_text_is_kept_as_text(war
     assert any("'size' begins with values of one type and goes on with others" in note for note in report.notes)
 
 
+def test_a_column_declared_as_text_keeps_what_came_though_it_begins_as_numbers(warehouse, tmp_path):
+    names = ("user_id", "ts", "event", "note")
+    rows = [("ann", "2024-05-01", "view", "1.50")] * 20_000 + [("ann", "2024-05-01", "view", "late word")]
+    take(warehouse, write_table(tmp_path / "a.csv", names, rows), types={"note": "VARCHAR"})
+    assert rows_of(warehouse, "DISTINCT note") == [("1.50",), ("late word",)]
+    take(warehouse, write_table(tmp_path / "b.csv", names, rows[:1]))
+    assert rows_of(warehouse, "count(*)") == [(20_001,)]
+
+
 def test_a_new_column_leaves_the_identity_of_rows_without_it(warehouse, tmp_path):
     take(warehouse, write_table(tmp_path / "a.csv", HEADER, [ANN, BOB]))
     wider = write_table(tmp_path / "b.csv", (*HEADER, "via"), [(*ANN, ""), (*BOB, "web")])

@@ -40,6 +40,10 @@ def _ingest(
     type_: Annotated[
         list[str] | None, typer.Option("--type", metavar="COLUMN=TYPE", help="The SQL type of a further column.")
     ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="Make lists of a text's words, emoji and tags; some alone: COLUMN=words."),
+    ] = None,
     query: Annotated[str | None, typer.Option(help="A DuckDB query instead of files.")] = None,
     format_: Annotated[
         str | None, typer.Option("--format", help="csv, jsonl or parquet, where the names do not tell.")
@@ -80,7 +84,11 @@ def _ingest(
         "max_rejected_share": max_rejected_share,
         "max_anonymous_share": max_anonymous_share,
     }
-    pairs = {"columns": _pairs("--map", map_), "types": _pairs("--type", type_)}
+    pairs: dict[str, dict[str, Any]] = {
+        "columns": _pairs("--map", map_),
+        "types": _pairs("--type", type_),
+        "texts": _texts(text),
+    }
     spec = _spec(settings.get("ingest", {}), flags, table=table, pairs=pairs)
     store = create_warehouse(warehouse, settings, zone=zone)
     if in_place is None:
@@ -111,7 +119,7 @@ def _register(store: Any, spec: "IngestSpec", *, folder: str, partition: str) ->
 
 
 def _spec(
-    section: Mapping[str, Any], flags: Mapping[str, Any], *, table: str | None, pairs: Mapping[str, dict[str, str]]
+    section: Mapping[str, Any], flags: Mapping[str, Any], *, table: str | None, pairs: Mapping[str, dict[str, Any]]
 ) -> "IngestSpec":
     """The flags over the section of the settings that is for this table."""
     from sojourn.events import IngestSpec
@@ -136,6 +144,16 @@ def _pairs(flag: str, texts: list[str] | None) -> dict[str, str]:
         if "=" not in text:
             raise BadSpec(f"{flag} {text!r} has no '='. Write ours first: {flag} amount=\"quantity * price\"")
     return {ours.strip(): theirs.strip() for ours, _, theirs in (text.partition("=") for text in texts or ())}
+
+
+def _texts(texts: list[str] | None) -> dict[str, tuple[str, ...]]:
+    from sojourn.events.spec import LISTS
+
+    parts = [text.partition("=") for text in texts or ()]
+    return {
+        column.strip(): tuple(name.strip() for name in names.split(",")) if is_ else LISTS
+        for column, is_, names in parts
+    }
 
 
 def _account(report: "IngestReport") -> list[str]:

@@ -5,7 +5,7 @@ compared; all others pass straight through. The state of an id is the set of its
 merging sets does not depend on order, so neither does the table.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from sojourn.events._lists import made_from
 from sojourn.events._stage import CANONICAL, ROWS, STAGE
 from sojourn.warehouse import Engine, PartitionInfo, Warehouse
 from sojourn.warehouse.engine import identifier, literal
@@ -45,13 +46,15 @@ class Counts:
 class Identity:
     """The stage's rows against the stored events; `staged` and `stored` are the types of the columns of each.
 
-    `own_ids` says that ids are the source's; otherwise an id is the content's hash and the occurrence's number.
+    `own_ids` says that ids are the source's; otherwise an id is the content's hash and the occurrence's number. `made`
+    names the staged columns that are lists of a text. Such a list is no content of its own: it follows from the text.
     """
 
     warehouse: Warehouse
     staged: Mapping[str, str]
     stored: Mapping[str, str]
     own_ids: bool
+    made: Collection[str] = ()
 
     @property
     def engine(self) -> Engine:
@@ -63,6 +66,13 @@ class Identity:
         """Every column of an event and its type: the canonical ones, then the others by name."""
         extras = {name: kind for name, kind in {**self.stored, **self.staged}.items() if name not in CANONICAL[EVENTS]}
         return CANONICAL[EVENTS] | dict(sorted(extras.items()))
+
+    @cached_property
+    def content(self) -> list[str]:
+        """The columns by which two versions of an event differ."""
+        own = {name for name in self.staged if name not in self.made}
+        lists = {name for name in made_from(self.columns) if name not in own}
+        return [name for name in self.columns if name != "arrived_at" and name not in lists]
 
     @cached_property
     def before(self) -> dict[str, dict[str, PartitionInfo]]:
@@ -160,7 +170,12 @@ class Identity:
         number = "row_number() OVER (PARTITION BY _file, event_id ORDER BY arrived_at)"
         event_id = "event_id" if self.own_ids else f"event_id || '-' || {number}"
         new = f"SELECT * REPLACE ({event_id} AS event_id) FROM {CONTESTED}"
-        content = ", ".join(identifier(name) for name in self.columns if name != "arrived_at")
+        content = ", ".join(map(identifier, self.content))
+        # A replay that asks for a list fills it in or makes it anew; one that does not leaves it as it was.
+        lists = "".join(
+            f", coalesce(max({name}) FILTER (NOT _stored), max({name})) AS {name}"
+            for name in (identifier(each) for each in self.columns if each not in {"arrived_at", *self.content})
+        )
         latest = ", ".join(f"{identifier(name)} DESC NULLS LAST" for name in self._tie_break())
         staged = ", ".join(
             identifier(name) if name in self.staged else f"CAST(NULL AS {kind}) AS {identifier(name)}"
@@ -171,7 +186,7 @@ class Identity:
             CREATE OR REPLACE TEMP TABLE {SETTLED} AS
             SELECT *, lag(arrived_at) OVER w AS superseded_at, row_number() OVER w AS _place
             FROM (
-                SELECT {content}, day, min(arrived_at) AS arrived_at, bool_or(_stored) AS _stored
+                SELECT {content}{lists}, day, min(arrived_at) AS arrived_at, bool_or(_stored) AS _stored
                 FROM (
                     SELECT {staged}, _day AS day, FALSE AS _stored FROM ({new})
                     UNION ALL SELECT {self.rows()}, day, TRUE AS _stored FROM {FORMER}
@@ -203,4 +218,4 @@ class Identity:
 
     def _tie_break(self) -> Sequence[str]:
         first = ["ts", "amount"]
-        return first + [name for name in self.columns if name not in {*first, "event_id", "arrived_at"}]
+        return first + [name for name in self.content if name not in {*first, "event_id"}]

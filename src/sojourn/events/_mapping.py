@@ -56,7 +56,7 @@ def map_columns(spec: IngestSpec, found: Sequence[str], *, engine: Engine) -> Co
         raise _not_suggested(spec, missing, found)
     extras = {name: reading for name, reading in ours.items() if name not in wanted}
     ours = {name: ours[name] for name in wanted if name in ours}
-    kept, renamed = _kept(spec, found, ours, taken={*wanted, *RESERVED[spec.table], *extras})
+    kept, renamed = _kept(spec, found, ours, taken={*wanted, *RESERVED[spec.table], *spec.lists, *extras})
     return ColumnMap(ours, {**extras, **kept}, (*notes, *renamed))
 
 

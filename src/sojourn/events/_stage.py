@@ -102,7 +102,7 @@ class Staging:
         ours = {name: self._ours(name, reading, scope) for name, reading in self.columns.ours.items()}
         extras = {name: self._extra(name, reading, scope) for name, reading in sorted(self.columns.extras.items())}
         made = {**self._defaults(), **ours, **extras}
-        fixed = {*self.stored, *self.spec.types}
+        fixed = {*self.stored, *self.spec.types, *self.spec.texts}
         computed = self.columns.in_expressions()
         inferred = {
             reason: use
@@ -193,9 +193,15 @@ class Staging:
             ) from fault
 
     def _extra(self, name: str, reading: Reading, scope: "_Scope") -> _Column:
+        declared = self.stored.get(name) or self.spec.types.get(name)
+        if declared is None and name in self.spec.texts and self.source.text:
+            declared = "VARCHAR"
+        if declared == "VARCHAR" and self.source.text and reading.plain:
+            # What came, untouched: cast through an inferred number, 1.50 would become 1.5 and a late word NULL.
+            return _Column(_text(reading.uses[0]), "VARCHAR")
         kind = self._kind(name, reading, scope)
         natural = "DOUBLE" if kind == EXACT_NUMBER and self.source.text else stored_type(kind)
-        target = self.stored.get(name) or self.spec.types.get(name) or natural
+        target = declared or natural
         fault = (f"{_inputs(reading)} AND {_our(name)} IS NULL", f"{name} is not {target}")
         faults = () if target in {"VARCHAR", kind} and not self.source.text else (fault,)
         return _Column(cast(reading.sql, source=kind, to=target), target, () if target == "VARCHAR" else faults)

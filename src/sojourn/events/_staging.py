@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sojourn.core import EmptyInput
+from sojourn.events._lists import TEMPORARY_LISTS, check_texts, notes_on_lists
 from sojourn.events._mapping import ColumnMap, map_columns
 from sojourn.events._rejected import UNDECODABLE, Faults, collect_faults
 from sojourn.events._sources import BROKEN, Look, Source, named_in_errors, open_source
@@ -50,7 +51,7 @@ def cleared(engine: Engine, tables: Sequence[str]) -> Iterator[None]:
         yield
     finally:
         engine.run(f"DROP VIEW IF EXISTS {ROWS}")
-        _drop(engine, (STAGE, SAMPLE, *BROKEN, *tables))
+        _drop(engine, (STAGE, SAMPLE, *BROKEN, *TEMPORARY_LISTS, *tables))
 
 
 def _read(
@@ -62,6 +63,7 @@ def _read(
     if not engine.rows(f"SELECT 1 FROM {SAMPLE} LIMIT 1"):
         raise EmptyInput(f"{source.name} holds no rows that can be read. Give a source with rows below its header.")
     columns = map_columns(spec, list(source.columns), engine=engine)
+    stored = stored_types(warehouse, spec.table)
     staging = Staging(
         spec=spec,
         source=source,
@@ -69,16 +71,18 @@ def _read(
         look=Look(engine, SAMPLE, source.relation),
         as_of=as_of,
         day_zone=warehouse.spec.zone,
-        stored=stored_types(warehouse, spec.table),
+        stored=stored,
         as_text=as_text,
     )
     plan = staging.plan()
+    check_texts(spec, staged=plan.columns, further=list(columns.extras), stored=stored)
     _drop(engine, BROKEN)
     with named_in_errors(source.files):
         engine.run(f"CREATE OR REPLACE TEMP TABLE {STAGE} AS {plan.table}")
     engine.run(f"CREATE OR REPLACE TEMP VIEW {ROWS} AS {plan.view}")
     faults = collect_faults(engine, source, table=spec.table)
-    return Staged(source, columns, plan, faults, (*source.notes, *columns.notes, *plan.notes))
+    notes = (*source.notes, *columns.notes, *plan.notes, *notes_on_lists(spec, staged=plan.columns, stored=stored))
+    return Staged(source, columns, plan, faults, notes)
 
 
 def stored_types(warehouse: Warehouse, table: str) -> dict[str, str]:

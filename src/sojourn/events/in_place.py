@@ -38,10 +38,16 @@ def register_events(warehouse: Warehouse, spec: IngestSpec, *, folder: str, part
     that is no number is NULL. Registering again replaces the description.
 
     Raises `UnreadableSource` for a folder without such partitions, `MissingColumn` or `BadSpec` for a mapping that does
-    not fit, and `BadInput` for times that are no timestamps, or when the table already holds ingested events.
+    not fit and for lists of texts, and `BadInput` for times that are no timestamps, or when the table already holds
+    ingested events.
     """
     if spec.table != "events" or spec.files or spec.query is not None:
         raise BadSpec("Only events are read in place, and from one folder. Leave out files, query and table.")
+    if spec.texts:
+        raise BadSpec(
+            "Lists of words, emoji and tags are made when a source is taken in; one read in place stays as it is. "
+            f"Leave texts (--text) out, or take the files in: sojourn ingest {folder}"
+        )
     if not isinstance(warehouse.engine, DuckDBEngine):
         raise BadInput("Sources are registered with DuckDB. Open the warehouse with it: Warehouse.open(root).")
     raw = InPlace(folder=str(Path(folder).absolute()), partition=partition, columns={"user_id": "NULL"})

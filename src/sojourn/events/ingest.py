@@ -5,6 +5,7 @@ from datetime import datetime
 from sojourn.core import BadInput
 from sojourn.events._identity import CONTESTED, FORMER, HITS, MATCHES, SETTLED, Identity
 from sojourn.events._keyed import KEYED, KeyedMerge
+from sojourn.events._lists import add_lists
 from sojourn.events._rejected import FAULTS, check_share, store_faults
 from sojourn.events._staging import cleared, read_into_stage, stored_types
 from sojourn.events._write_events import GATHERED, EventDays
@@ -27,8 +28,8 @@ def ingest(warehouse: Warehouse, spec: IngestSpec, *, as_of: datetime) -> Ingest
     go to table `rejected` with the reason, the source and its line.
 
     Raises `BadSpec` or `MissingColumn` for a mapping that does not fit, `UnreadableSource`, `EmptyInput` or `BadInput`
-    for faults of the whole source, `TooManyRejected` when more rows are bad than the spec allows, and `Locked` when
-    another process writes the table. Nothing is written then.
+    for faults of the whole source, `MissingExtra` for a list whose library is not installed, `TooManyRejected` when
+    more rows are bad than the spec allows, and `Locked` when another process writes the table. Nothing is written then.
     """
     if as_of.tzinfo is None:
         raise BadInput(f"as_of = {as_of} has no zone. Give one: as_of.replace(tzinfo=UTC)")
@@ -44,12 +45,13 @@ def ingest(warehouse: Warehouse, spec: IngestSpec, *, as_of: datetime) -> Ingest
     ):
         staged = read_into_stage(warehouse, spec, as_of=as_of)
         check_share(warehouse.engine, staged.faults, spec=spec, source=staged.source)
+        lists = add_lists(warehouse.engine, spec, view=staged.plan.view)
         if staged.faults.rejected:
             store_faults(warehouse, staged.source)
-        kinds = staged.plan.columns
+        kinds = staged.plan.columns | lists
         stored = stored_types(warehouse, spec.table)
         if spec.table == "events":
-            identity = Identity(warehouse, kinds, stored, own_ids="event_id" in staged.columns.ours)
+            identity = Identity(warehouse, kinds, stored, own_ids="event_id" in staged.columns.ours, made=lists)
             done = EventDays(identity).store(writer, history_writer)
         else:
             snapshot = spec.table == "users" and "valid_from" not in staged.columns.ours
@@ -63,7 +65,7 @@ def ingest(warehouse: Warehouse, spec: IngestSpec, *, as_of: datetime) -> Ingest
         rejected=staged.faults.rejected,
         corrections=done.corrections,
         reasons=staged.faults.reasons,
-        columns={name: reading.shown for name, reading in (staged.columns.ours | staged.columns.extras).items()},
+        columns={name: each.shown for name, each in (staged.columns.ours | staged.columns.extras).items()} | spec.lists,
         notes=(*staged.notes, *done.notes),
         written=done.written,
         unchanged=done.unchanged,

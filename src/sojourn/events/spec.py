@@ -2,13 +2,15 @@
 
 import re
 from datetime import date
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
 from sojourn.core import Spec
 
 TableName = Literal["events", "users", "items", "costs"]
+ListName = Literal["words", "emoji", "tags"]
+LISTS: tuple[ListName, ...] = get_args(ListName)
 
 NEEDED: dict[str, tuple[str, ...]] = {
     "events": ("user_id", "ts", "event"),
@@ -31,6 +33,15 @@ RESERVED: dict[str, tuple[str, ...]] = {
 }
 
 
+def list_column(text: str, name: str) -> str:
+    """The name of the column that holds this list of a text column.
+
+    >>> list_column("comment", "words")
+    'comment_words'
+    """
+    return f"{text}_{name}"
+
+
 class IngestSpec(Spec):
     """One source, and the map from its columns to the columns of one table of the warehouse.
 
@@ -38,7 +49,9 @@ class IngestSpec(Spec):
     instead. `columns` maps our column to one of theirs or to a SQL expression over theirs
     (`{"amount": "quantity * price", "event": "'purchase'"}`); an empty text leaves a column out. What is not mapped is
     guessed from common names, and every guess is reported. Columns of theirs that are not mapped are kept under their
-    own names in snake case: all of them, or those in `keep`. `types` fixes the SQL type of such a column.
+    own names in snake case: all of them, or those in `keep`. `types` fixes the SQL type of such a column. `texts` names
+    such columns of an event, and which list columns are made of each: `{"comment": ("words", "emoji", "tags")}` makes
+    `comment_words`, `comment_emoji` and `comment_tags`.
 
     `time_zone` is the zone of times that carry none (UTC when None); `time_format` reads them: a strptime format, or
     `s`, `ms`, `us` for epochs. Rows with a fault beyond `max_rejected_share`, or rows without a user beyond
@@ -56,6 +69,7 @@ class IngestSpec(Spec):
     columns: dict[str, str] = Field(default_factory=dict)
     keep: tuple[str, ...] | None = None
     types: dict[str, str] = Field(default_factory=dict)
+    texts: dict[str, tuple[ListName, ...]] = Field(default_factory=dict)
     time_zone: str | None = None
     time_format: str | None = None
     max_rejected_share: float = Field(default=0.05, ge=0, le=1)
@@ -63,13 +77,30 @@ class IngestSpec(Spec):
     max_clock_skew_s: int = Field(default=86_400, ge=0)
     earliest: date = date(1970, 1, 2)
 
-    @field_validator("columns", "types")
+    @property
+    def lists(self) -> dict[str, str]:
+        """The list columns to make, each with what it is made of, in words.
+
+        >>> IngestSpec(texts={"comment": ("words", "tags")}).lists
+        {'comment_words': 'words of comment', 'comment_tags': 'tags of comment'}
+        """
+        return {list_column(text, name): f"{name} of {text}" for text, names in self.texts.items() for name in names}
+
+    @field_validator("columns", "types", "texts")
     @classmethod
-    def _named(cls, columns: dict[str, str]) -> dict[str, str]:
+    def _named(cls, columns: dict[str, Any]) -> dict[str, Any]:
         for name in columns:
             if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
                 raise ValueError(f"{name!r} cannot be a column's name; use small letters, digits and _")
         return columns
+
+    @field_validator("texts")
+    @classmethod
+    def _some_lists(cls, texts: dict[str, tuple[ListName, ...]]) -> dict[str, tuple[ListName, ...]]:
+        for text, names in texts.items():
+            if not names or len(set(names)) < len(names):
+                raise ValueError(f"name each list of {text!r} once; there are {', '.join(LISTS)}")
+        return texts
 
     @field_validator("time_zone")
     @classmethod
@@ -86,7 +117,9 @@ class IngestSpec(Spec):
     def _one_source(self) -> "IngestSpec":
         if self.files and self.query is not None:
             raise ValueError("give files or a query, not both")
-        clash = sorted(set(RESERVED[self.table]) & set(self.columns))
+        if self.texts and self.table != "events":
+            raise ValueError(f"lists are made of the texts of events alone; leave texts out for table {self.table!r}")
+        clash = sorted({*RESERVED[self.table], *self.lists} & set(self.columns))
         if clash:
             raise ValueError(
                 f"column {clash[0]!r} of table {self.table!r} is made by Sojourn; map theirs to another name"
