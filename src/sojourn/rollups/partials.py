@@ -135,7 +135,7 @@ class _Writing:
             cell.start,
             cell.end,
             days=found.every_day,
-            has=lambda part: part.grain == "week" and cell.grain == "month" and self._may_merge(part, found),
+            has=lambda part: self._may_merge(part, cell, found),
             week_start=self._definition.first_weekday,
         )
         for table in self._writers:
@@ -151,10 +151,11 @@ class _Writing:
         spec = self._definition.spec
         return [state_column(name, ELEMENT) for name in self._definition.long if spec.table_of(name) == table]
 
-    def _may_merge(self, part: Cell, found: Ledger) -> bool:
+    def _may_merge(self, part: Cell, whole: Cell, found: Ledger) -> bool:
         # Sums of doubles depend on what is added first: always days, so that a rerun gives the same bits.
         doubles = any(each.kind in FLOATS for each in self._definition.aggregates.values())
-        return not doubles and (part in self._compacted or (found.knows(part) and found.is_current(part)))
+        within = part.grain != whole.grain and whole.start <= part.start and part.end <= whole.end
+        return not doubles and within and (part in self._compacted or (found.knows(part) and found.is_current(part)))
 
 
 def merge_query(definition: Definition, table: str, relation: str, *, start: date) -> str:
