@@ -109,7 +109,9 @@ class Naive:
 
     def plans(self, as_of: date) -> dict[str, str]:
         """The queries, by name."""
-        files = [str(self._root / f"day={as_of - timedelta(days=back)}/data.parquet") for back in range(WINDOW_DAYS, 0, -1)]
+        files = [
+            str(self._root / f"day={as_of - timedelta(days=back)}/data.parquet") for back in range(WINDOW_DAYS, 0, -1)
+        ]
         rows = f"read_parquet({files}, hive_partitioning = true, hive_types = {{'day': DATE}})"
         moment = "struct_pack(ts := ts, event_id := event_id, value := event)"
         common = f"""
@@ -136,7 +138,9 @@ class Naive:
     def run(self, query: str) -> None:
         """Write the table of the query, synced and renamed into place."""
         staged = self.out.with_suffix(".staged")
-        self._engine.execute(f"COPY ({query}) TO '{staged}' (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)").fetchall()
+        self._engine.execute(
+            f"COPY ({query}) TO '{staged}' (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)"
+        ).fetchall()
         for path in (staged, staged.parent):
             descriptor = os.open(path, os.O_RDONLY)
             os.fsync(descriptor)

@@ -27,7 +27,8 @@ PRESENCE = "_rows"
 class Definition:
     """What a rollup means over one source: its aggregates, bound to the types of their values.
 
-    `columns` are the source's columns that are read, with their SQL types as DuckDB spells them.
+    `columns` are the source's columns that are read, with their SQL types as DuckDB spells them. `days_in_order` says
+    that all instants of a day come before those of the next: not so where rows have zones or days of their own.
     """
 
     spec: RollupSpec
@@ -36,13 +37,16 @@ class Definition:
     zone: str
     week_start: str
     sql: Dialect
+    days_in_order: bool
 
     @cached_property
     def fingerprint(self) -> str:
         """Shared by equal partials: keys, aggregates, types, zone and week start count; the windows read do not."""
         keys = {key: self.columns[key] for key in self.spec.keys}
         meaning = {name: self._meaning(name) for name in self.spec.aggregates}
-        said = json.dumps([self.zone, self.week_start, self.spec.source, keys, meaning])
+        said = json.dumps(
+            [self.zone, self.week_start, self.spec.source, keys, meaning, *([] if self.days_in_order else ["whole"])]
+        )
         return fingerprint("rollup", STATES, said)
 
     @cached_property
@@ -50,6 +54,8 @@ class Definition:
         """The aggregates whose state is a few columns beside the key, in SQL; one of them counts all rows of a key."""
         found = {name: each.sql(self.sql) for name, each in self.aggregates.items()}
         wide = {name: algebra for name, algebra in found.items() if isinstance(algebra, Sql)}
+        if not self.days_in_order:
+            wide = {name: whole(each) if self.aggregates[name].by_instant else each for name, each in wide.items()}
         counted = Count().sql(self.sql)
         return wide if self.presence in wide else {**wide, self.presence: counted}
 
@@ -132,7 +138,22 @@ def define(warehouse: Warehouse, spec: RollupSpec) -> Definition:
     read |= {real[name] for name in named if name in real}
     columns = {name: kind for name, kind in found.items() if name in read}
     sql = dialect_of(warehouse.engine)
-    return Definition(spec, bound, columns, zone=warehouse.spec.zone, week_start=warehouse.spec.week_start, sql=sql)
+    in_order = not warehouse.in_place(spec.source) and "zone" not in found
+    return Definition(
+        spec,
+        bound,
+        columns,
+        zone=warehouse.spec.zone,
+        week_start=warehouse.spec.week_start,
+        sql=sql,
+        days_in_order=in_order,
+    )
+
+
+def whole(algebra: Sql) -> Sql:
+    """The same algebra with states kept as they were lifted: whichever day comes first, the instant decides."""
+    opened = {part: f"({sql})" for part, sql in algebra.reading().items()}
+    return Sql(algebra.lift, algebra.merge, algebra.finish.format(**opened))
 
 
 def value_sql(spec: AggregateSpec) -> str:

@@ -140,7 +140,7 @@ class _Writing:
         )
         for table in self._writers:
             relation = self._warehouse.relation(table, only=[part.partition for part in parts])
-            self._put(table, cell, merge_query(self._definition, table, relation, start=cell.start), found)
+            self._put(table, cell, merge_query(self._definition, table, relation), found)
         self._compacted.add(cell)
 
     def _put(self, table: str, cell: Cell, query: str, found: Ledger) -> None:
@@ -158,20 +158,13 @@ class _Writing:
         return not doubles and within and (part in self._compacted or (found.knows(part) and found.is_current(part)))
 
 
-def merge_query(definition: Definition, table: str, relation: str, *, start: date) -> str:
-    """SQL that merges the partials in a relation, whose spans begin in `start` at the earliest, into one."""
-    keys = ", ".join(key_columns(definition, table))
-    offset = definition.sql.days_between(f"DATE '{start}'", "start")
-    wide = table == definition.spec.table
-    algebras = (
-        definition.wide
-        if wide
-        else {name: each for name, each in definition.long.items() if definition.spec.table_of(name) == table}
-    )
-    merged = "".join(
-        f", {template.format(**{part: state_column(name, part) for part in algebra.lift}, only='', offset=offset)} "
-        f"AS {state_column(name, part)}"
-        for name, algebra in algebras.items()
-        for part, template in algebra.merge.items()
-    )
+def merge_query(definition: Definition, table: str, relation: str) -> str:
+    """SQL that merges the partials in a relation, no two of which share a day, into one."""
+    merges = {name: algebra.gathering() for name, algebra in definition.wide.items()}
+    if table != definition.spec.table:
+        merges = {name: each.merge for name, each in definition.long.items() if definition.spec.table_of(name) == table}
+    keys, merged = ", ".join(key_columns(definition, table)), ""
+    for name, templates in merges.items():
+        stored = {part: state_column(name, part) for part in templates}
+        merged += "".join(f", {sql.format(**stored, only='')} AS {stored[part]}" for part, sql in templates.items())
     return f"SELECT {keys}{merged} FROM {relation} GROUP BY {keys}"
