@@ -134,11 +134,11 @@ class Warehouse:
 
     def has(self, table: str) -> bool:
         """Whether the table has at least one partition or is registered."""
-        return self._source(table) is not None or next(self._stored(table), None) is not None
+        return self.registered(table) is not None or next(self._stored(table), None) is not None
 
     def partitions(self, table: str) -> list[PartitionInfo]:
         """The table's partitions, sorted by their values; empty when there is no such table."""
-        source = self._source(table)
+        source = self.registered(table)
         if source is not None:
             return [self._source_info(day, files) for day, files in source.days().items()]
         return [self._info(table, data) for data in sorted(self._stored(table))]
@@ -153,7 +153,7 @@ class Warehouse:
 
         Columns that some partitions lack are NULL there. Hive columns come along; `day`, `start` and `as_of` are DATE.
         """
-        source = self._source(table)
+        source = self.registered(table)
         if source is not None:
             return source.relation(self.engine, None if only is None else [partition["day"] for partition in only])
         stored = sorted(self._stored(table)) if only is None else [self._path(table, each) for each in only]
@@ -179,7 +179,7 @@ class Warehouse:
         Raises `Locked` while another process writes the table.
         """
         _check_name(table, what="table")
-        if self._source(table) is not None:
+        if self.registered(table) is not None:
             raise BadInput(f"Table {table!r} is registered in place and only read. Write into another table.")
         with exclusive(self.root / "_locks" / f"{table}.lock", what=f"Table {table!r} in {self.root}"):
             staging = self.root / "_staging" / table
@@ -199,7 +199,8 @@ class Warehouse:
         self.engine.columns(f"SELECT * FROM {source.relation(self.engine, list(source.days())[:1])}")
         write_text(self.root / "_sources" / f"{table}.json", source.to_json())
 
-    def _source(self, table: str) -> InPlace | None:
+    def registered(self, table: str) -> InPlace | None:
+        """Where the table lies when it is registered in place; None when it is stored here, or nowhere."""
         path = self.root / "_sources" / f"{table}.json"
         return InPlace.from_json(path.read_text()) if path.exists() else None
 
