@@ -7,13 +7,13 @@ from sojourn.events._world_truth import truth_warehouse
 from sojourn.events._world_whatif import truth_activity, truth_days
 from sojourn.events.cdnow import ingest_cdnow
 from sojourn.events.complete_journey import COMPLETE_JOURNEY_ZONE, ingest_complete_journey
-from sojourn.events.forget import days_of_users, erase_identities, erase_users, leave_tombstones
+from sojourn.events.forget import days_of_users, erase_identities, erase_users, known_among, leave_tombstones
 from sojourn.events.in_place import Registration, register_events
 from sojourn.events.ingest import ingest
 from sojourn.events.merge import MergeReport, aliases_of, merge_identities
 from sojourn.events.portraits import users_as_of
 from sojourn.events.report import IngestReport
-from sojourn.events.search import Finding, find_users
+from sojourn.events.search import Finding, Search, find_users
 from sojourn.events.simulate import SimulationReport, simulate
 from sojourn.events.spec import IngestSpec
 
@@ -25,6 +25,7 @@ __all__ = [
     "MergeReport",
     "PushPlan",
     "Registration",
+    "Search",
     "SimulationReport",
     "Touched",
     "WorldSpec",
@@ -37,6 +38,7 @@ __all__ = [
     "ingest",
     "ingest_cdnow",
     "ingest_complete_journey",
+    "known_among",
     "leave_tombstones",
     "merge_identities",
     "register_events",

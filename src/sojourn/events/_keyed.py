@@ -58,6 +58,16 @@ class KeyedMerge:
         self._put(history_writer, self._history, self._former())
         self._put(writer, self.table, self._current())
 
+    def is_halfway(self) -> bool:
+        """Whether a version lies in both tables, as it does after a kill in the middle of `rewrite`, and never else."""
+        if not (self.warehouse.has(self.table) and self.warehouse.has(self._history)):
+            return False
+        both = " INTERSECT ".join(
+            f"SELECT {self._listed(old)} FROM {old}"
+            for old in map(self.warehouse.relation, (self.table, self._history))
+        )
+        return bool(self._engine.rows(f"SELECT 1 FROM ({both}) LIMIT 1"))
+
     def _stored_rows(self, seen: Callable[[str], str] = str) -> list[str]:
         return [
             f"SELECT {self._listed(old)}, TRUE AS _stored, {table == self.table} AS _standing FROM {seen(old)}"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from sojourn.events._identity import CONTESTED, EVENTS, FORMER, HITS, MATCHES, SETTLED, SUPERSEDED, Identity
-from sojourn.events._keyed import KEYED, KeyedMerge
+from sojourn.events._keyed import KEYED, WHOLE, KeyedMerge
 from sojourn.events._people import seen_anew, theirs
 from sojourn.events._stage import ROWS, STAGE
 from sojourn.events._staging import cleared, stored_types
@@ -13,6 +13,7 @@ from sojourn.warehouse import Warehouse, Writer
 from sojourn.warehouse.engine import identifier
 
 USERS: TableName = "users"
+UNSETTLED = "unsettled"
 TEMPORARY = (MATCHES, HITS, CONTESTED, FORMER, SETTLED, KEYED)
 EMPTY = "CAST(NULL AS VARCHAR) AS event_id, CAST(NULL AS DATE) AS _day, CAST(NULL AS VARCHAR) AS _fault WHERE FALSE"
 
@@ -38,12 +39,14 @@ def resettle_events(warehouse: Warehouse) -> list[Touched]:
     with (
         warehouse.writing(EVENTS) as writer,
         warehouse.writing(SUPERSEDED) as history_writer,
+        warehouse.writing(UNSETTLED) as unsettled_writer,
         cleared(warehouse.engine, TEMPORARY),
     ):
         touched = [_held(warehouse, table) for table in (EVENTS, SUPERSEDED)]
-        if not any(each.rows for each in touched):
+        if not any(each.rows for each in touched) and not warehouse.has(UNSETTLED):
             return []
         days = _settled(warehouse)
+        _note_unsettled(warehouse, unsettled_writer)
         if _falls(days.identity):
             # A standing version is to fall while a former one rises. Whichever table came first, a kill between the two
             # would lose one: so the one that falls goes to the history beforehand.
@@ -51,6 +54,7 @@ def resettle_events(warehouse: Warehouse) -> list[Touched]:
             days = _settled(warehouse)
         days.write(EVENTS, writer)
         days.write(SUPERSEDED, history_writer)
+        unsettled_writer.drop(WHOLE)
     return [each for each in touched if each.rows]
 
 
@@ -63,10 +67,9 @@ def resettle_users(warehouse: Warehouse) -> list[Touched]:
         cleared(warehouse.engine, TEMPORARY),
     ):
         touched = [_held(warehouse, table) for table in (USERS, history)]
-        if not any(each.rows for each in touched):
-            return []
         merge = KeyedMerge(warehouse, USERS, {}, stored_types(warehouse, USERS), snapshot=False)
-        merge.rewrite(writer, history_writer, seen=seen_anew)
+        if any(each.rows for each in touched) or merge.is_halfway():
+            merge.rewrite(writer, history_writer, seen=seen_anew)
     return [each for each in touched if each.rows]
 
 
@@ -89,6 +92,16 @@ def _held(warehouse: Warehouse, table: str) -> Touched:
     return Touched(table, rows, partitions)
 
 
+def _note_unsettled(warehouse: Warehouse, writer: Writer) -> None:
+    """Keep the ids whose versions lie in several partitions, until all are written.
+
+    After a kill in between, the partitions that are still to be written need not name any of the people.
+    """
+    several = f"SELECT event_id FROM {FORMER} WHERE superseded_at IS NOT NULL"
+    if warehouse.engine.rows(f"{several} LIMIT 1"):
+        writer.put(WHOLE, f"SELECT DISTINCT * FROM ({several})", order_by=["event_id"], fingerprint="unsettled")
+
+
 def _settled(warehouse: Warehouse) -> EventDays:
     """The versions of every touched id, as they were and as they settle now."""
     engine = warehouse.engine
@@ -97,9 +110,10 @@ def _settled(warehouse: Warehouse) -> EventDays:
     engine.run(f"CREATE OR REPLACE TEMP VIEW {ROWS} AS SELECT *, CAST(NULL AS TIMESTAMPTZ) AS arrived_at FROM {STAGE}")
     identity = Identity(warehouse, {}, stored_types(warehouse, EVENTS), own_ids=True)
     tables = [table for table in (EVENTS, SUPERSEDED) if warehouse.has(table)]
-    ids = " UNION ".join(
-        f"SELECT {identity.key()} FROM {warehouse.relation(table)} WHERE {theirs()}" for table in tables
-    )
+    named = [f"SELECT {identity.key()} FROM {warehouse.relation(table)} WHERE {theirs()}" for table in tables]
+    if warehouse.has(UNSETTLED):
+        named.append(f"SELECT {identity.key()} FROM {warehouse.relation(UNSETTLED)}")
+    ids = " UNION ".join(named)
     found = " UNION ALL ".join(
         f"SELECT {identity.key()} AS h, day, '{table}' AS name FROM {warehouse.relation(table)} "
         f"WHERE {identity.key()} IN ({ids})"

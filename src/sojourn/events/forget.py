@@ -43,6 +43,18 @@ def days_of_users(warehouse: Warehouse, ids: Sequence[str]) -> list[str]:
         return touched_days(warehouse)
 
 
+def known_among(warehouse: Warehouse, ids: Sequence[str]) -> set[str]:
+    """Those of the ids that an event or a portrait names, standing or superseded, or that are aliases."""
+    named = dict.fromkeys(("events", "superseded", "users", "superseded_users"), "user_id") | {IDENTITIES: "alias"}
+    with people(warehouse.engine, dict.fromkeys(ids)):
+        found = [
+            f"SELECT DISTINCT {column} FROM {warehouse.relation(table)} WHERE {theirs(column)}"
+            for table, column in named.items()
+            if warehouse.has(table)
+        ]
+        return {user for (user,) in warehouse.engine.rows(" UNION ".join(found))} if found else set()
+
+
 def erase_users(warehouse: Warehouse, ids: Sequence[str]) -> list[Touched]:
     """Take these ids out of events, users, the superseded versions of both, and rejected rows; what each table lost.
 

@@ -26,20 +26,32 @@ class Finding:
     count: int
 
 
-def find_users(warehouse: Warehouse, users: Sequence[str], *, ignoring: Sequence[str] = ()) -> list[Finding]:
-    """Every place in the warehouse's folder where one of these ids stands, file by file; empty where none does.
+@dataclass(frozen=True)
+class Search:
+    """How many files were read, and where in them an id still stands; empty `findings` say: nowhere."""
+
+    files: int
+    findings: tuple[Finding, ...]
+
+
+def find_users(warehouse: Warehouse, users: Sequence[str], *, ignoring: Sequence[str] = ()) -> Search:
+    """Every place in the warehouse's folder where one of these ids stands.
 
     Every text column of every Parquet file is read, lists and structs included, whichever table it belongs to and
     whether it is one at all; other files are read as JSON where they are that, else line by line; names of files and
     folders count too. An id is found where it is a whole value; one of 8 characters or more also within a longer text,
     between signs that are no letters or digits. `ignoring` names columns as `table.column` whose values are other
-    things than users. Numbers are not looked at: `user_id` is text everywhere.
+    things than users. Columns of numbers are not looked at, since `user_id` is text everywhere; nor are the locks, the
+    warehouse's marker and its key, which the warehouse writes and which hold nothing of users.
     """
     engine = warehouse.engine
     with people(engine, dict.fromkeys(users)):
         found = [each for top, files in _parquet(warehouse.root) for each in _in_tables(engine, top, files, users)]
-    found += _in_texts(warehouse.root, users)
-    return [each for each in found if each.place not in ignoring]
+    own = {path for pattern in OWN for path in warehouse.root.glob(pattern)}
+    files = [path for path in sorted(warehouse.root.rglob("*")) if path not in own]
+    found += _in_names_and_texts(warehouse.root, files, users)
+    searched = sum(path.is_file() for path in files)
+    return Search(searched, tuple(each for each in found if each.place not in ignoring))
 
 
 def mentions(column: str, users: Sequence[str]) -> str:
@@ -89,33 +101,35 @@ def _alternatives(texts: Sequence[str]) -> Iterator[str]:
         yield "|".join(map(re.escape, texts[start : start + AT_ONCE]))
 
 
-def _in_texts(root: Path, users: Sequence[str]) -> Iterator[Finding]:
+def _in_names_and_texts(root: Path, paths: Sequence[Path], users: Sequence[str]) -> Iterator[Finding]:
     ids = set(users)
     long = [re.compile(each.replace(r"[^\pL\pN_]", r"\W")) for each in _within(users)]
-    own = {path for pattern in OWN for path in root.glob(pattern)}
-    for path in sorted(root.rglob("*")):
+    for path in paths:
         name = str(path.relative_to(root))
-        if path.name in ids or path.name.partition("=")[2] in ids or any(each.search(path.name) for each in long):
+        if path.name in ids or path.name.partition("=")[2] in ids or _is_within(long, [path.name]):
             yield Finding(f"the name of {name}", 1)
-        if path.is_file() and path.suffix != ".parquet" and path not in own:
+        if path.is_file() and path.suffix != ".parquet":
             text = path.read_bytes().decode(errors="replace")
-            count = sum(value in ids or any(each.search(value) for each in long) for value in _values(text))
+            count = sum(not ids.isdisjoint(each) or _is_within(long, each) for each in _readings(text))
             if count:
                 yield Finding(name, count)
 
 
-def _values(text: str) -> Iterator[str]:
-    """Every value of a JSON text, else of each line: the leaves of JSON, or the fields between commas and tabs."""
+def _is_within(patterns: Sequence[re.Pattern[str]], texts: Sequence[str]) -> bool:
+    return any(pattern.search(text) for pattern in patterns for text in texts)
+
+
+def _readings(text: str) -> Iterator[list[str]]:
+    """What may be an id in a text: each leaf of JSON, else of each line the whole and its fields."""
     try:
-        yield from _leaves(json.loads(text))
+        yield from ([leaf] for leaf in _leaves(json.loads(text)))
     except ValueError:
         lines = text.splitlines()
-        for line in lines if len(lines) > 1 else ():
-            yield from _values(line)
-        if len(lines) == 1:
-            yield lines[0]
-            yield from (field.strip(" \"'") for field in re.split(r"[,;|\t]", lines[0]))
-            yield from re.findall(r'"([^"]*)"', lines[0])
+        if len(lines) > 1:
+            yield from (reading for line in lines for reading in _readings(line))
+        elif lines:
+            fields = (field.strip(" \"'") for field in re.split(r"[,;|\t]", text))
+            yield [text.strip(), *fields, *re.findall(r'"([^"]*)"', text)]
 
 
 def _leaves(tree: Any) -> Iterator[str]:

@@ -25,7 +25,7 @@ from sojourn.core import (
     Spec,
     UnreadableSource,
 )
-from sojourn.warehouse.engine import DuckDBEngine, Engine, EngineSpec, no_room
+from sojourn.warehouse.engine import DuckDBEngine, Engine, EngineSpec, identifier, no_room
 from sojourn.warehouse.files import parquet_files, read_footer, remove, swap, sync, write_text
 from sojourn.warehouse.inplace import InPlace, files_fingerprint
 from sojourn.warehouse.locks import exclusive
@@ -250,6 +250,22 @@ class Writer:
             return self._put(partition, rows, order_by, fingerprint)
         with self._warehouse.engine.table(rows) as name:
             return self._put(partition, f"SELECT * FROM {name}", order_by, fingerprint)
+
+    def keep(self, partition: Partition, *, where: str, fingerprint: str) -> None:
+        """Replace one partition by those of its rows for which the SQL condition `where` holds, in the order they lie.
+
+        A partition left without rows is dropped.
+        """
+        files = [str(file) for file in parquet_files(self._warehouse._path(self._table, partition))]
+        engine, places = self._warehouse.engine, {"filename", "file_row_number"}
+        relation = engine.scan(files, hive_types=dict.fromkeys(partition, "VARCHAR"), located=True)
+        names = [name for name in engine.columns(f"SELECT * FROM {relation}") if name not in {*partition, *places}]
+        query = f"SELECT {', '.join(map(identifier, names))} FROM {relation} WHERE {where}"
+        [(left,)] = engine.rows(f"SELECT count(*) FROM ({query})")
+        if left:
+            self._put(partition, f"{query} ORDER BY filename, file_row_number", (), fingerprint)
+        else:
+            self.drop(partition)
 
     def drop(self, partition: Partition) -> None:
         """Remove one partition; nothing happens when there is none."""
