@@ -60,7 +60,7 @@ def take_log(warehouse: Warehouse, log: Log, folder: Path, *, own_ids: bool = Tr
         for number, rows in enumerate(files):
             if rows:
                 given = chosen if table == "events" else {"types": {"country": "VARCHAR"}}
-                file = write_csv(folder / f"{table}{number}.csv", rows)
+                file = write_csv(folder / f"{table}{number}.csv", rows, columns=sorted(rows[0]))
                 done = take(warehouse, file, table=table, max_rejected_share=1, **given)
                 forgotten += done.forgotten
     return forgotten

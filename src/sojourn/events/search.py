@@ -128,8 +128,8 @@ def _readings(text: str) -> Iterator[list[str]]:
         if len(lines) > 1:
             yield from (reading for line in lines for reading in _readings(line))
         elif lines:
-            fields = (field.strip(" \"'") for field in re.split(r"[,;|\t]", text))
-            yield [text.strip(), *fields, *re.findall(r'"([^"]*)"', text)]
+            fields = (field.strip(" \"'") for field in re.split(r"[,;|\t]", lines[0]))
+            yield [lines[0].strip(), *fields, *re.findall(r'"([^"]*)"', lines[0])]
 
 
 def _leaves(tree: Any) -> Iterator[str]:
