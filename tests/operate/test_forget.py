@@ -12,6 +12,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from sojourn.core import BadInput
+from sojourn.events import IngestSpec, register_events
 from sojourn.features import FeatureSpec, write_features
 from sojourn.operate import forget, merge
 from sojourn.rollups import AggregateSpec, RollupSpec, advance, backfill, ledger, window_table
@@ -40,8 +41,8 @@ def rows(users, *, days=8, seed=5):
         for user in users
         for _ in range(chance.randint(0, 3))
     ]
-    # Everyone who matters is here on the first and on the last day.
-    return [("zoe", "2025-05-01", "buy", "1", "x"), *log, ("zoe", "2025-05-08", "buy", "1", "y")]
+    # Days on which somebody is left, whoever goes.
+    return [*log, *(("zoe", str(date(2025, 5, 1) + timedelta(days=day)), "buy", "1", "x") for day in range(days))]
 
 
 def world(root, log, *, rollups=BOTH):
@@ -71,18 +72,22 @@ def same(one, other, tables=TABLES):
         assert_frame_equal(first.sort(pl.all()), second.select(first.columns).sort(pl.all()))
 
 
-PEOPLE = ("ann", "bob", "eve", "zoe")
+PEOPLE = ("ann", "bob", "eve")
+
+
+def two_worlds(folder, log):
+    return world(folder / "one", log), world(folder / "other", [row for row in log if row[0] != "ann"])
 
 
 @pytest.fixture
 def pair(tmp_path):
     """A warehouse, and the one that never saw ann."""
-    log = rows(PEOPLE)
-    return world(tmp_path / "one", log), world(tmp_path / "other", [row for row in log if row[0] != "ann"])
+    return two_worlds(tmp_path, rows(PEOPLE))
 
 
-def test_what_is_made_from_events_is_as_if_the_user_had_never_come(pair):
-    one, other = pair
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_what_is_made_from_events_is_as_if_the_user_had_never_come(tmp_path, seed):
+    one, other = two_worlds(tmp_path, rows(PEOPLE, seed=seed))
     report = forget(one, ["ann"], as_of=LATER, rollups=BOTH)
     assert report.is_complete
     same(one, other, ("events", "rollup_users", "rollup_channels", "predictions"))
@@ -267,3 +272,36 @@ def test_events_without_a_user_to_forget_are_refused_before_anything(pair):
     with pytest.raises(BadInput, match="No user to forget is given"):
         forget(one, [], as_of=LATER)
     assert not one.has("forgotten")
+
+
+def test_partials_of_events_in_place_follow_what_the_team_deleted(tmp_path):
+    lake = tmp_path / "lake"
+    log = pl.DataFrame(
+        {
+            "user_id": ["ann", "zoe", "zoe"],
+            "ts": [datetime(2025, 5, day, tzinfo=UTC) for day in (1, 1, 2)],
+            "amount": [1.0, 2.0, 3.0],
+            "channel": ["x", "x", "y"],
+        }
+    )
+    write_lake(lake, log)
+    warehouse = Warehouse.create(tmp_path / "w", engine=EngineSpec(threads=1))
+    register_events(warehouse, IngestSpec(), folder=str(lake))
+    for spec in BOTH:
+        backfill(warehouse, spec)
+    write_lake(lake, log.filter(pl.col("user_id") != "ann"))
+    report = forget(warehouse, ["ann"], as_of=LATER, rollups=BOTH)
+    assert report.is_complete
+    assert report.notes[1].startswith(f"Events are read in place from {lake}, so nothing tells on which days")
+    assert [(each.table, each.what, each.partitions) for each in report.changes] == [
+        ("rollup_users", "days rebuilt", 2),
+        ("rollup_channels", "days rebuilt", 2),
+    ]
+    assert set(warehouse.frame("rollup_users")["user_id"]) == {"zoe"}
+
+
+def write_lake(lake, log):
+    for (day,), rows in log.group_by(pl.col("ts").dt.date()):
+        part = lake / f"day={day}" / "part-0.parquet"
+        part.parent.mkdir(parents=True, exist_ok=True)
+        rows.write_parquet(part)

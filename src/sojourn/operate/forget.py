@@ -86,7 +86,7 @@ def forget(
     `Locked` while a table is being written.
     """
     ids = leave_tombstones(warehouse, users, as_of=as_of)
-    unknown = _unknown(set(users) - known_among(warehouse, ids))
+    told = [*_unknown(set(users) - known_among(warehouse, ids)), *_in_place(warehouse)]
     stored = [spec for spec in rollups if warehouse.has(spec.table)]
     # Before the events: afterwards nothing tells any more, if this is killed, on which days they were.
     changes = drop_counted(warehouse, days_of_users(warehouse, ids))
@@ -95,7 +95,7 @@ def forget(
     changes += [*rebuilt, *erase_rows(warehouse, ids), *map(_removed, erase_identities(warehouse, ids))]
     clear_strays(warehouse)
     search = find_users(warehouse, ids, ignoring=ignoring)
-    return ForgetReport(tuple(ids), tuple(changes), search, (*unknown, *notes))
+    return ForgetReport(tuple(ids), tuple(changes), search, (*told, *notes))
 
 
 @dataclass(frozen=True)
@@ -145,6 +145,16 @@ def _unknown(ids: set[str]) -> list[str]:
     first = sorted(ids)[:5]
     named = ", ".join(map(repr, first)) + (f" and {len(ids) - len(first):,} more" if len(ids) > len(first) else "")
     return [f"No event and no portrait names {named}; the tombstone keeps such rows out from now on."]
+
+
+def _in_place(warehouse: Warehouse) -> list[str]:
+    source = warehouse.registered("events")
+    if source is None:
+        return []
+    return [
+        f"Events are read in place from {source.folder}, so nothing tells on which days these users were: windows that "
+        f"count other things than users, written while they were there, hold their share until written again."
+    ]
 
 
 def _removed(touched: Touched) -> Change:
