@@ -151,10 +151,11 @@ def _in_place(warehouse: Warehouse) -> list[str]:
     source = warehouse.registered("events")
     if source is None:
         return []
-    return [
+    told = (
         f"Events are read in place from {source.folder}, so nothing tells on which days these users were: windows that "
         f"count other things than users, written while they were there, hold their share until written again."
-    ]
+    )
+    return [told]
 
 
 def _removed(touched: Touched) -> Change:
