@@ -138,7 +138,7 @@ def define(warehouse: Warehouse, spec: RollupSpec) -> Definition:
     read |= {real[name] for name in named if name in real}
     columns = {name: kind for name, kind in found.items() if name in read}
     sql = dialect_of(warehouse.engine)
-    in_order = not warehouse.in_place(spec.source) and "zone" not in found
+    in_order = warehouse.registered(spec.source) is None and "zone" not in found
     return Definition(
         spec,
         bound,
@@ -174,7 +174,7 @@ def _columns(warehouse: Warehouse, spec: RollupSpec) -> dict[str, str]:
         named |= set(aggregate(each.function).needs_columns)
         texts = [text for text in (each.expression, each.where, each.by) if text is not None]
         named |= {column for text in texts for column in parse(text, where=_where(spec, name)).columns}
-    if not warehouse.in_place(spec.source) and "day" in places[-1]:
+    if warehouse.registered(spec.source) is None and "day" in places[-1]:
         last = warehouse.engine.columns(f"SELECT * FROM {warehouse.relation(spec.source, only=places[-1:])}")
         if {name.lower() for name in named} <= {name.lower() for name in last}:
             return last

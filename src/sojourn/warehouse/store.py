@@ -25,7 +25,7 @@ from sojourn.core import (
     Spec,
     UnreadableSource,
 )
-from sojourn.warehouse.engine import DuckDBEngine, Engine, EngineSpec, no_room
+from sojourn.warehouse.engine import DuckDBEngine, Engine, EngineSpec, identifier, no_room
 from sojourn.warehouse.files import parquet_files, read_footer, remove, swap, sync, write_text
 from sojourn.warehouse.inplace import InPlace, files_fingerprint
 from sojourn.warehouse.locks import exclusive
@@ -134,18 +134,14 @@ class Warehouse:
 
     def has(self, table: str) -> bool:
         """Whether the table has at least one partition or is registered."""
-        return self._source(table) is not None or next(self._stored(table), None) is not None
-
-    def in_place(self, table: str) -> bool:
-        """Whether the table is registered and read where it lies."""
-        return self._source(table) is not None
+        return self.registered(table) is not None or next(self._stored(table), None) is not None
 
     def partitions(self, table: str, *, keep: Callable[[Partition], bool] | None = None) -> list[PartitionInfo]:
         """The table's partitions, sorted by their values, or those to `keep`; empty when there is no such table.
 
         Only footers of partitions to keep are read.
         """
-        source = self._source(table)
+        source = self.registered(table)
         if source is not None:
             kept = None if keep is None else (lambda day: keep({"day": day}))
             return [self._source_info(day, files) for day, files in source.days(kept).items()]
@@ -154,7 +150,7 @@ class Warehouse:
 
     def places(self, table: str) -> list[dict[str, str]]:
         """The Hive values of the table's partitions, sorted, without a look into them; empty when there is no table."""
-        source = self._source(table)
+        source = self.registered(table)
         if source is not None:
             return [{"day": day} for day in source.names()]
         return [_values(data.relative_to(self.root / table)) for data in sorted(self._stored(table))]
@@ -174,7 +170,7 @@ class Warehouse:
 
         Columns that some partitions lack are NULL there. Hive columns come along; `day`, `start` and `as_of` are DATE.
         """
-        source = self._source(table)
+        source = self.registered(table)
         if source is not None:
             return source.relation(self.engine, None if only is None else [partition["day"] for partition in only])
         stored = sorted(self._stored(table)) if only is None else [self._path(table, each) for each in only]
@@ -200,7 +196,7 @@ class Warehouse:
         Raises `Locked` while another process writes the table.
         """
         _check_name(table, what="table")
-        if self._source(table) is not None:
+        if self.registered(table) is not None:
             raise BadInput(f"Table {table!r} is registered in place and only read. Write into another table.")
         with exclusive(self.root / "_locks" / f"{table}.lock", what=f"Table {table!r} in {self.root}"):
             staging = self.root / "_staging" / table
@@ -220,7 +216,8 @@ class Warehouse:
         self.engine.columns(f"SELECT * FROM {source.relation(self.engine, list(source.days())[:1])}")
         write_text(self.root / "_sources" / f"{table}.json", source.to_json())
 
-    def _source(self, table: str) -> InPlace | None:
+    def registered(self, table: str) -> InPlace | None:
+        """Where the table lies when it is registered in place; None when it is stored here, or nowhere."""
         path = self.root / "_sources" / f"{table}.json"
         return InPlace.from_json(path.read_text()) if path.exists() else None
 
@@ -269,6 +266,22 @@ class Writer:
             return self._put(partition, rows, order_by, fingerprint)
         with self._warehouse.engine.table(rows) as name:
             return self._put(partition, f"SELECT * FROM {name}", order_by, fingerprint)
+
+    def keep(self, partition: Partition, *, where: str, fingerprint: str) -> None:
+        """Replace one partition by those of its rows for which the SQL condition `where` holds, in the order they lie.
+
+        A partition left without rows is dropped.
+        """
+        files = [str(file) for file in parquet_files(self._warehouse._path(self._table, partition))]
+        engine, places = self._warehouse.engine, {"filename", "file_row_number"}
+        relation = engine.scan(files, hive_types=dict.fromkeys(partition, "VARCHAR"), located=True)
+        names = [name for name in engine.columns(f"SELECT * FROM {relation}") if name not in {*partition, *places}]
+        query = f"SELECT {', '.join(map(identifier, names))} FROM {relation} WHERE {where}"
+        [(left,)] = engine.rows(f"SELECT count(*) FROM ({query})")
+        if left:
+            self._put(partition, f"{query} ORDER BY filename, file_row_number", (), fingerprint)
+        else:
+            self.drop(partition)
 
     def drop(self, partition: Partition) -> None:
         """Remove one partition; nothing happens when there is none."""
