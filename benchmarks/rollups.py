@@ -3,9 +3,9 @@
 Run it as `python -m benchmarks.rollups`. 20 M events lie over 125 days. On each of 35 consecutive mornings, which
 include a month's end, nine aggregates over the last 90 days are computed for every user and written durably: by
 `advance`, and by two hand-written DuckDB queries over the raw log, of which the faster counts as naive. `tuned` is a
-third one, which counts active days by a bitmap. All engines take turns in one process, each with two threads, and every
-morning's tables are compared. Targets: 10 times the naive plan with 500,000 users and 35 times with 20,000, in wall time
-and in CPU.
+third one, which counts active days by a bitmap. All engines take turns in one process, each with two threads, and
+every morning's tables are compared. Targets: 10 times the naive plan with 500,000 users and 35 times with 20,000, in
+wall time and in CPU.
 """
 
 import os

@@ -114,8 +114,8 @@ class Definition:
         return [*meaning, each.by, bound.by_kind] if each.by is not None else meaning
 
 
-def define(warehouse: Warehouse, spec: RollupSpec) -> Definition:
-    """The definition of this rollup over the warehouse's source.
+def define(warehouse: Warehouse, spec: RollupSpec, *, last: Mapping[str, str] | None = None) -> Definition:
+    """The definition of this rollup over the warehouse's source, of which `last` is the last partition, where known.
 
     Raises `MissingTable` without the source, `MissingColumn` for keys or columns that it lacks, and `BadInput` for an
     expression or a filter that is not SQL over one row, names an unknown function, or has a type that does not suit.
@@ -125,7 +125,7 @@ def define(warehouse: Warehouse, spec: RollupSpec) -> Definition:
             f"Rollup {spec.name!r} reads table {spec.source!r}; the warehouse {warehouse.root} has "
             f"{warehouse.tables() or 'none'}. Ingest it first: sojourn ingest --warehouse {warehouse.root} FILE"
         )
-    found = _columns(warehouse, spec)
+    found = _columns(warehouse, spec, last)
     reading = {name: _parsed(spec, name, found) for name in spec.aggregates}
     kinds = _kinds(warehouse.engine, spec, reading, found)
     bound = {name: _bound(warehouse, each, kinds, name) for name, each in spec.aggregates.items()}
@@ -166,18 +166,18 @@ def value_sql(spec: AggregateSpec) -> str:
     return expression if spec.where is None else f"CASE WHEN ({spec.where}) THEN {expression} END"
 
 
-def _columns(warehouse: Warehouse, spec: RollupSpec) -> dict[str, str]:
+def _columns(warehouse: Warehouse, spec: RollupSpec, last: Mapping[str, str] | None) -> dict[str, str]:
     """The source's columns: those of its last day where they hold all that is named, as older days cost a look each."""
-    places = warehouse.places(spec.source)
     named = {*spec.keys, "day"}
     for name, each in spec.aggregates.items():
         named |= set(aggregate(each.function).needs_columns)
         texts = [text for text in (each.expression, each.where, each.by) if text is not None]
         named |= {column for text in texts for column in parse(text, where=_where(spec, name)).columns}
-    if warehouse.registered(spec.source) is None and "day" in places[-1]:
-        last = warehouse.engine.columns(f"SELECT * FROM {warehouse.relation(spec.source, only=places[-1:])}")
-        if {name.lower() for name in named} <= {name.lower() for name in last}:
-            return last
+    if warehouse.registered(spec.source) is None:
+        last = last or warehouse.places(spec.source)[-1]
+        newest = warehouse.engine.columns(f"SELECT * FROM {warehouse.relation(spec.source, only=[last])}")
+        if {name.lower() for name in named} <= {name.lower() for name in newest}:
+            return newest
     return warehouse.engine.columns(f"SELECT * FROM {warehouse.relation(spec.source)}")
 
 
