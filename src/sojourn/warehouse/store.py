@@ -140,6 +140,10 @@ class Warehouse:
         """Whether the table is registered and read where it lies."""
         return self._source(table) is not None
 
+    def description(self, table: str) -> InPlace | None:
+        """How a registered table is read; None for one that is stored here."""
+        return self._source(table)
+
     def partitions(self, table: str, *, keep: Callable[[Partition], bool] | None = None) -> list[PartitionInfo]:
         """The table's partitions, sorted by their values, or those to `keep`; empty when there is no such table.
 
