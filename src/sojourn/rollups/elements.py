@@ -429,4 +429,5 @@ class ActiveBitmap(_Days):
     def sql(self, engine: Dialect) -> ElementSql:
         """The same algebra in SQL."""
         bit = engine.shift_left("CAST(1 AS BIGINT)", f"{engine.days_between('{element}', '{end}')} - 1")
-        return self._days(f"CAST(coalesce(sum({bit}) FILTER (WHERE {{present}}), 0) AS BIGINT)")
+        # Not a FILTER: it does not keep a day outside the window from being shifted, which may be too far.
+        return self._days(f"CAST(coalesce(sum(CASE WHEN {{present}} THEN {bit} END), 0) AS BIGINT)")
