@@ -18,6 +18,7 @@ from sojourn.rollups.windows import Reading, Window
 from sojourn.warehouse import Warehouse
 
 NO_ROW = "(CAST(NULL AS VARCHAR(5)), CAST(NULL AS DATE), CAST(NULL AS DATE), CAST(0 AS BIGINT))"
+MENDED = "mended_rows"
 Lift = Callable[[str, Sequence[str]], str]
 
 
@@ -118,6 +119,8 @@ class Windows:
         sql = self.definition.sql
         rows = [*self.cover.rows, *self.cover.mended]
         yield "cover(grain, start, as_of, bands)", sql.values([row.sql() for row in rows] or [NO_ROW])
+        if self.cover.mended:
+            yield MENDED, f"SELECT * FROM {self.cover.mended_rows}"
         if self.cover.lives:
             keys = ", ".join([*self.definition.keys, *self._seen_from()])
             days = self._life_days(self.definition.spec.table)
@@ -145,7 +148,7 @@ class Windows:
                 f"SELECT DATE '{raw.as_of}' AS as_of, CAST({raw.bands} AS BIGINT) AS bands, {keys} FROM {rows}"
             )
         if self.cover.mended:
-            rows = self._restricted(f"({lift(self.cover.mended_rows, (AS_OF,))})")
+            rows = self._restricted(f"({lift(MENDED, (AS_OF,))})")
             seen = f"c.grain = 'raw' AND c.start = m.day AND c.as_of = m.{AS_OF}"
             parts.append(f"SELECT c.as_of, c.bands, {keys} FROM {rows} AS m JOIN cover AS c ON {seen}")
         if self.cover.lives:
