@@ -6,6 +6,7 @@ from sojourn.rollups.daily import AdvanceReport, advance
 from sojourn.rollups.definition import Definition, define
 from sojourn.rollups.grains import Cell
 from sojourn.rollups.history import need_history
+from sojourn.rollups.known import Known, known_at
 from sojourn.rollups.ledger import Ledger, ledger
 from sojourn.rollups.lifting import state_column
 from sojourn.rollups.partials import BackfillReport, backfill, rebuild, refreshed
@@ -22,6 +23,7 @@ __all__ = [
     "Cell",
     "Definition",
     "ElementSql",
+    "Known",
     "Ledger",
     "Reading",
     "RollupSpec",
@@ -32,6 +34,7 @@ __all__ = [
     "ahead",
     "backfill",
     "define",
+    "known_at",
     "ledger",
     "named",
     "need_history",
