@@ -114,7 +114,7 @@ def _day_columns(spec: FeatureSpec) -> Iterator[str]:
     sums = spec.sums()
     for name in spec.additive():
         if name in spec.rhythms():
-            yield f"{state_column(name, 'bits')} IS NOT NULL AS {name}"
+            yield f"{state_column(name, 'days')} IS NOT NULL AS {name}"
         elif name in sums:
             yield f"coalesce(CAST({state_column(name, 'sum')} AS DECIMAL(18,4)), 0) AS {name}"
         else:

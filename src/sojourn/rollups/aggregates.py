@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from sojourn.rollups.algebra import FLOATS, Aggregate, Row, Slide, Sql, State
 from sojourn.rollups.dialect import Dialect
-from sojourn.rollups.types import added, sum_type
+from sojourn.rollups.types import added, in_order, plus, sum_type
 
 Moment = tuple[datetime, str, Any]
 
@@ -54,7 +54,7 @@ class Sum(Aggregate):
 
     def join(self, left: Any, right: Any) -> Any:
         """Sums are added."""
-        return left + right
+        return plus(left, right)
 
     def finish(self, state: State, as_of: date | None = None) -> Any:  # noqa: ARG002
         """The sum; 0 when there is no value."""
@@ -83,7 +83,7 @@ class Mean(Aggregate):
 
     def join(self, left: tuple[int, Any], right: tuple[int, Any]) -> tuple[int, Any]:
         """Counts and sums are added."""
-        return (left[0] + right[0], left[1] + right[1])
+        return (left[0] + right[0], plus(left[1], right[1]))
 
     def finish(self, state: State, as_of: date | None = None) -> float | None:  # noqa: ARG002
         """Sum over count."""
@@ -110,7 +110,7 @@ class Min(Aggregate):
 
     def join(self, left: Any, right: Any) -> Any:
         """The smaller of two."""
-        return min(left, right)
+        return min(left, right, key=in_order)
 
     def sql(self, engine: Dialect) -> Sql:  # noqa: ARG002
         """The same algebra in SQL."""
@@ -134,7 +134,7 @@ class Max(Aggregate):
 
     def join(self, left: Any, right: Any) -> Any:
         """The larger of two."""
-        return max(left, right)
+        return max(left, right, key=in_order)
 
     def sql(self, engine: Dialect) -> Sql:  # noqa: ARG002
         """The same algebra in SQL."""
@@ -191,6 +191,7 @@ class Last(Aggregate):
     """The value of the latest row in time; of rows at the same instant, the one with the largest `event_id`."""
 
     function = "last"
+    by_instant = True
     needs_columns = ("ts", "event_id")
 
     def of_row(self, row: Row) -> Moment:
@@ -251,7 +252,7 @@ class Recency(Aggregate):
             lift={"day": "max(CASE WHEN {value} IS NOT NULL THEN day END)"},
             merge={"day": "max({day}) {only}"},
             finish=engine.days_between("{day}", "{as_of}"),
-            slide=Slide(lead="day"),
+            slide=Slide(lead="day", latest=True),
         )
 
 
@@ -271,6 +272,6 @@ def in_time(engine: Dialect, *, extreme: Literal["max", "min"]) -> Sql:
         read={"ts": "{moment}.ts", "value": "{moment}.value"},
         gather={"ts": f"{extreme}({{ts}}) {{only}}", "value": f"{extreme}_by({{value}}, {{ts}}) {{only}}"},
         finish="{value}",
-        slide=Slide(lead="ts", sense=extreme),
+        slide=Slide(lead="ts", sense=extreme, latest=extreme == "max"),
         shown="value",
     )

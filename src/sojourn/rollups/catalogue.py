@@ -7,12 +7,10 @@ from sojourn.rollups.aggregates import ActiveDays, Count, First, Last, Max, Mean
 from sojourn.rollups.algebra import Aggregate
 from sojourn.rollups.elements import (
     ActiveBitmap,
-    ApproxCountDistinct,
     CountBy,
     CountDistinct,
     HourHistogram,
     LongestStreak,
-    Quantile,
     Streak,
     SumBy,
     TopK,
@@ -20,6 +18,7 @@ from sojourn.rollups.elements import (
 )
 from sojourn.rollups.moments import Std, Variance
 from sojourn.rollups.sequences import LastN, Longest
+from sojourn.rollups.sketches import ApproxCountDistinct, Quantile
 
 _ALL: tuple[type[Aggregate], ...] = (
     Count,

@@ -132,7 +132,9 @@ class DuckDBSql:
 
     def last_of_lists(self, lists: str, count: int) -> str:
         """Aggregate over lists that `last_of` made: the same of all of them together; `{only}` in it."""
-        return f"list_reverse_sort(flatten(list({lists}) {{only}}))[1:{count}]"
+        # Flattening nothing but NULLs gives an empty list.
+        merged = f"list_reverse_sort(flatten(list({lists}) {{only}}))[1:{count}]"
+        return f"CASE WHEN count({lists}) {{only}} > 0 THEN {merged} END"
 
     def field_backwards(self, structs: str, field: str) -> str:
         """One field of a list of structs, in reversed order."""

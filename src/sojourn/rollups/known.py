@@ -228,7 +228,7 @@ def _standing(warehouse: Warehouse, found: Ledger, instants: Mapping[date, datet
 
 
 def _need_arrivals(warehouse: Warehouse, source: str) -> None:
-    description = warehouse.description(source)
+    description = warehouse.registered(source)
     if description is not None:
         columns = description.columns
         told = ARRIVED in columns and columns[ARRIVED] != columns.get("ts")

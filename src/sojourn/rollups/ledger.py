@@ -142,8 +142,9 @@ def ledger(warehouse: Warehouse, spec: RollupSpec, *, start: date = date.min, en
 
     Only those days' files are looked into. Raises as `define` does, and `EmptyInput` for a source without days.
     """
-    definition = define(warehouse, spec)
-    every_day = sorted(date.fromisoformat(each["day"]) for each in warehouse.places(spec.source) if "day" in each)
+    places = [place for place in warehouse.places(spec.source) if "day" in place]
+    definition = define(warehouse, spec, last=places[-1] if places else None)
+    every_day = [date.fromisoformat(place["day"]) for place in places]
     if not every_day:
         raise EmptyInput(f"Table {spec.source!r} has no partition by day. Ingest events first: sojourn ingest FILE")
     start, end = max(start, every_day[0]), min(end, every_day[-1] + ONE_DAY)

@@ -24,12 +24,14 @@ def lift_query(definition: Definition, relation: str, *, by: Sequence[str] = ())
     `by` are further columns of the relation that tell states apart; they come first.
     """
     keys = ", ".join((*by, "day", *definition.keys))
-    states = "".join(
-        f", {template.format(value=definition.value(name), only='')} AS {state_column(name, part)}"
-        for name, algebra in definition.wide.items()
-        for part, template in algebra.lift.items()
-    )
-    return f"SELECT {keys}{states} FROM {relation} GROUP BY {keys}"
+    lifted, kept = [], []
+    for name, algebra in definition.wide.items():
+        made = {part: f"_{state_column(name, part)}" for part in algebra.lift}
+        value = definition.value(name)
+        lifted += [f"{sql.format(value=value, only='')} AS {made[part]}" for part, sql in algebra.lift.items()]
+        kept += [f"{sql.format(**made)} AS {state_column(name, part)}" for part, sql in algebra.reading().items()]
+    states = f"SELECT {keys}, {', '.join(lifted)} FROM {relation} GROUP BY {keys}"
+    return f"SELECT {keys}, {', '.join(kept)} FROM ({states})"
 
 
 def lift_elements_query(definition: Definition, name: str, relation: str, *, by: Sequence[str] = ()) -> str:
@@ -128,6 +130,6 @@ def key_columns(definition: Definition, table: str) -> list[str]:
 def state_columns(definition: Definition, table: str) -> list[str]:
     """The parts of the states in this table."""
     if table == definition.spec.table:
-        return [state_column(name, part) for name, algebra in definition.wide.items() for part in algebra.lift]
+        return [state_column(name, part) for name, algebra in definition.wide.items() for part in algebra.reading()]
     [name] = [name for name in definition.long if definition.spec.table_of(name) == table]
     return [state_column(name, part) for part in definition.long[name].lift]

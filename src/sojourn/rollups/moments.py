@@ -3,22 +3,23 @@
 import math
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from fractions import Fraction
 
 from sojourn.rollups.aggregates import exact_sums
 from sojourn.rollups.algebra import INTEGERS, Aggregate, Row, Sql, State
 from sojourn.rollups.dialect import Dialect
-from sojourn.rollups.types import DECIMAL, scale, sum_type
+from sojourn.rollups.types import DECIMAL, scale
 
-Moments = tuple[int, Any, Any]
-MOST_DIGITS = 19
+Moments = tuple[int, int, int]
+MOST_DIGITS = 18
+UNITS = "DECIMAL(38,0)"
 
 
 class Variance(Aggregate):
     """The sample variance (divided by n - 1) of whole numbers and decimals. Null with fewer than two values.
 
-    The moments are exact, so nothing cancels: n times the sum of squares less the square of the sum is taken in
-    decimals where 38 digits hold it, and in doubles beyond.
+    The moments are exact, of values in units of their last digit. Before anything is rounded, they are moved to a whole
+    number near the mean, so that nothing cancels: large values with a small spread keep their digits.
     """
 
     function = "variance"
@@ -30,12 +31,12 @@ class Variance(Aggregate):
         found = DECIMAL.fullmatch(kind)
         if kind in INTEGERS or (found and int(found[1]) <= MOST_DIGITS and int(found[2]) <= 9):
             return None
-        return f"a whole number or a decimal of at most {MOST_DIGITS} digits"
+        return f"a whole number or a decimal of at most {MOST_DIGITS} digits, 9 of them behind the point"
 
     def of_row(self, row: Row) -> Moments:
         """The state of one row: 1, the value, its square."""
-        value = Decimal(row["value"])
-        return (1, value, value * value)
+        units = int(Decimal(row["value"]).scaleb(scale(self.kind)))
+        return (1, units, units * units)
 
     def join(self, left: Moments, right: Moments) -> Moments:
         """Moments are added."""
@@ -46,38 +47,37 @@ class Variance(Aggregate):
         if state is None or state[0] < 2:
             return None
         n, total, squares = state
-        return float((n * squares - total * total) / (n * (n - 1)))
+        return float(Fraction(n * squares - total * total, n * (n - 1) * 100 ** scale(self.kind)))
 
     def sql(self, engine: Dialect) -> Sql:  # noqa: ARG002
         """The same algebra in SQL."""
-        digits, total = scale(self.kind), sum_type(self.kind)
-        squares = f"DECIMAL(38,{2 * digits})"
-        wide = f"CAST({{value}} AS DECIMAL({MOST_DIGITS},{digits}))"
-        # A product of types of at most 38 digits in all: Spark would else cut the scale.
-        square = (
-            f"CAST({{value}} AS DECIMAL(18,{digits})) * {wide}" if digits else f"{wide} * CAST({{value}} AS BIGINT)"
-        )
+        one = 10 ** scale(self.kind)
+        # Types of at most 38 digits in all, or Spark would cut the scale; one of more than 18, or DuckDB would count on
+        # a product that fits 18.
+        units = f"CAST({{value}} AS DECIMAL(27,{scale(self.kind)})) * CAST({one} AS DECIMAL(10,0))"
+        whole = f"CAST({units} AS DECIMAL(19,0))"
         return Sql(
             lift={
                 "n": "count({value})",
-                "sum": f"CAST(sum({{value}}) {{only}} AS {total})",
-                "squares": f"CAST(sum({square}) {{only}} AS {squares})",
+                "sum": f"CAST(sum({whole}) {{only}} AS {UNITS})",
+                "squares": f"CAST(sum({whole} * {whole}) {{only}} AS {UNITS})",
             },
             merge={
                 "n": "CAST(sum({n}) {only} AS BIGINT)",
-                "sum": f"CAST(sum({{sum}}) {{only}} AS {total})",
-                "squares": f"CAST(sum({{squares}}) {{only}} AS {squares})",
+                "sum": f"CAST(sum({{sum}}) {{only}} AS {UNITS})",
+                "squares": f"CAST(sum({{squares}}) {{only}} AS {UNITS})",
             },
-            finish=self._value(digits),
-            slide=exact_sums(self.kind, n="BIGINT", sum=total, squares=squares),
+            finish=self._value(one),
+            slide=exact_sums(self.kind, n="BIGINT", sum=UNITS, squares=UNITS),
         )
 
-    def _value(self, digits: int) -> str:
-        few = f"TRY_CAST({{n}} AS DECIMAL(9,0)) * TRY_CAST({{squares}} AS DECIMAL(27,{2 * digits}))"
-        part = f"TRY_CAST({{sum}} AS DECIMAL(18,{digits}))"
-        doubles = "CAST({n} AS DOUBLE) * CAST({squares} AS DOUBLE) - CAST({sum} AS DOUBLE) * CAST({sum} AS DOUBLE)"
-        spread = f"coalesce(CAST({few} - {part} * {part} AS DOUBLE), greatest({doubles}, CAST(0 AS DOUBLE)))"
-        return f"CASE WHEN {{n}} >= 2 THEN {spread} / (CAST({{n}} AS DOUBLE) * CAST({{n}} - 1 AS DOUBLE)) END"
+    def _value(self, one: int) -> str:
+        n, divisor = f"CAST({{n}} AS {UNITS})", "CAST({n} AS DOUBLE)"
+        near = f"CAST(round(CAST({{sum}} AS DOUBLE) / nullif({divisor}, 0e0)) AS {UNITS})"
+        rest = f"({{sum}} - {n} * {near})"
+        spread = f"CAST({{squares}} - {near} * ({{sum}} + {rest}) AS DOUBLE)"
+        moved = f"{spread} - CAST({rest} AS DOUBLE) * CAST({rest} AS DOUBLE) / {divisor}"
+        return f"CASE WHEN {{n}} >= 2 THEN greatest({moved}, 0e0) / ({divisor} - 1e0) / {float(one) ** 2!r} END"
 
 
 class Std(Variance):
@@ -90,5 +90,5 @@ class Std(Variance):
         variance = super().finish(state, as_of)
         return None if variance is None else math.sqrt(variance)
 
-    def _value(self, digits: int) -> str:
-        return f"sqrt({super()._value(digits)})"
+    def _value(self, one: int) -> str:
+        return f"sqrt({super()._value(one)})"

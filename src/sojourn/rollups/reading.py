@@ -87,9 +87,9 @@ class Windows:
         keys = ", ".join(self.definition.keys)
         asked = {**self.reading, **self.carried}
         columns = [Column(name, algebra) for name, algebra in self.definition.wide.items() if name in asked]
-        opened = [each for column in columns for each in column.opened()]
+        kept = [name for column in columns for name in column.kept.values()]
         banded = [each for column in columns for each in column.banded()]
-        parts = [*self._cover_parts(), ("opened", self._opened(opened))]
+        parts = [*self._cover_parts(), ("opened", self._opened(kept))]
         parts.append(
             (
                 "banded",
@@ -132,10 +132,10 @@ class Windows:
                 ),
             )
 
-    def _opened(self, opened: Sequence[str]) -> str:
+    def _opened(self, kept: Sequence[str]) -> str:
         """Every wide state that lies in any window, with the windows that it lies in."""
         return self._every_state(
-            self.definition.spec.table, opened, lambda rows, by: lift_query(self.definition, rows, by=by)
+            self.definition.spec.table, kept, lambda rows, by: lift_query(self.definition, rows, by=by)
         )
 
     def _every_state(self, table: str, taken: Sequence[str], lift: Lift) -> str:
@@ -261,28 +261,21 @@ class Windows:
 
 
 class Column:
-    """One aggregate on its way through the query: stored, opened, merged by band, finished per window."""
+    """One aggregate on its way through the query: kept, merged by band, finished per window."""
 
     def __init__(self, name: str, algebra: Sql) -> None:
         self.name = name
         self.algebra = algebra
-        self.read = {part: state_column(name, f"{part}_read") for part in algebra.reading()}
-
-    def opened(self) -> list[str]:
-        """The columns of an opened state, from a stored one."""
-        stored = {part: state_column(self.name, part) for part in self.algebra.lift}
-        return [
-            f"{template.format(**stored)} AS {self.read[part]}" for part, template in self.algebra.reading().items()
-        ]
+        self.kept = {part: state_column(name, part) for part in algebra.reading()}
 
     def banded(self) -> list[str]:
-        """The same columns, merged."""
-        return [f"{merged} AS {self.read[part]}" for part, merged in self.gathered(only="").items()]
+        """The columns of what is kept, merged."""
+        return [f"{merged} AS {self.kept[part]}" for part, merged in self.gathered(only="").items()]
 
     def gathered(self, *, only: str) -> dict[str, str]:
         """SQL for the parts of the merged state; a sum that slides is 0 where there is nothing."""
         templates = self.algebra.gathering()
-        merged = {part: template.format(**self.read, only=only, offset="0") for part, template in templates.items()}
+        merged = {part: template.format(**self.kept, only=only) for part, template in templates.items()}
         sums = self.algebra.slide.sums if self.algebra.slide else {}
         return {part: f"coalesce({sql}, 0)" if part in sums else sql for part, sql in merged.items()}
 

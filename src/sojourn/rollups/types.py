@@ -1,11 +1,14 @@
 """SQL types of values: what can be added, what holds a sum, and how a sum is written."""
 
 import re
+from decimal import Context, Decimal
+from typing import Any
 
 from sojourn.rollups.algebra import FLOATS, INTEGERS
 from sojourn.rollups.dialect import Dialect
 
 DECIMAL = re.compile(r"DECIMAL\((\d+),\s*(\d+)\)")
+_EVERY_DIGIT = Context(prec=100)
 
 
 def added(engine: Dialect, kind: str, number: str) -> str:
@@ -39,3 +42,13 @@ def scale(kind: str) -> int:
     """
     found = DECIMAL.fullmatch(kind)
     return int(found[2]) if found else 0
+
+
+def plus(left: Any, right: Any) -> Any:
+    """Two numbers added, decimals with all their digits: Python keeps 28 of them unless told otherwise."""
+    return _EVERY_DIGIT.add(left, right) if isinstance(left, Decimal) else left + right
+
+
+def in_order(value: Any) -> tuple[bool, Any]:
+    """What values of one type are sorted by: themselves, and NaN above all, as in every engine."""
+    return (value != value, value)
