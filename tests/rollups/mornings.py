@@ -1,4 +1,4 @@
-"""A log that is taken in morning by morning: late rows, corrections, portraits that arrive late; and each morning's job."""
+"""A log taken in morning by morning, with late rows, corrections and late portraits; and what each job wrote."""
 
 import random
 from collections.abc import Callable, Iterator
