@@ -235,12 +235,10 @@ class Windows:
             lambda rows, by: lift_elements_query(self.definition, name, rows, by=by),
         )
         yield f"{name}__rows", rows
-        merged = []
+        merged = ["bit_or(bands) AS bands"]
         for window in windows:
-            inside = self._inside(window)
-            merged.append(f"count(*) {inside} > 0 AS in_{window.name}")
             for part, template in algebra.merge.items():
-                merged.append(f"{template.format(**stored, only=inside)} AS {part}_{window.name}")
+                merged.append(f"{template.format(**stored, only=self._inside(window))} AS {part}_{window.name}")
         last = f"{name}__seen"
         taken = ", ".join([keys, "as_of", f"{element} AS element", *merged])
         yield last, f"SELECT {taken} FROM {name}__rows GROUP BY {keys}, as_of, {element}"
@@ -255,7 +253,8 @@ class Windows:
         own = {part: f"{part}_{window.name}" for part in [*algebra.lift, *(step for step, _ in algebra.steps)]}
         end = self.cover.end_sql(window, self.definition.sql)
         over = f"PARTITION BY {', '.join(self.definition.keys)}, as_of"
-        return template.format(**own, element="element", present=f"in_{window.name}", over=over, end=end)
+        present = f"((bands & {1 << self.cover.bit(window)}) <> 0)"
+        return template.format(**own, element="element", present=present, over=over, end=end)
 
     def _joined(self, long: Sequence[str]) -> str:
         keys = [f"wide.{key}" for key in self.definition.keys]
