@@ -22,7 +22,23 @@ FIRST, SECOND, AS_OF = date(2024, 2, 26), date(2024, 3, 4), date(2024, 3, 12)
 DAYS = (AS_OF - FIRST).days
 Row = dict[str, Any]
 
-WORDS = ["a", "B", "b", "ab", "é", "zz", "", " ", "it's", "0", "你好", "ﬁ", "\uffee", "\U0001f600", "\U0001f469‍\U0001f680"]
+WORDS = [
+    "a",
+    "B",
+    "b",
+    "ab",
+    "é",
+    "zz",
+    "",
+    " ",
+    "it's",
+    "0",
+    "你好",
+    "ﬁ",
+    "\uffee",
+    "\U0001f600",
+    "\U0001f469\u200d\U0001f680",
+]
 WHOLE = [0, 1, -1, 2, 3, 63, 64, 127, 128, 129, -128, 1000, -999, 123_456, 2**31 - 1]
 PLAIN = [0.0, 1.0, -1.0, 0.1, 0.2, 0.7, 1 / 3, -2 / 3, 127.0, 128.0, 129.5, 999.999, -1000.0, 1e-3, 1e-7]
 DATES = [date(2024, 2, 29), date(1969, 12, 31), date(1970, 1, 1), date(2024, 3, 1), date(1900, 1, 1)]
@@ -46,12 +62,14 @@ NUMBERS = ["money", "fine", "wide", "integer", "bigint", "double", "wild"]
 EXACT = ["money", "fine", "integer", "bigint"]
 SINGLE = ["money", "bigint", "double", "wild", "text", "date", "truth", "instant"]
 TOGETHER = ["money", "fine", "bigint", "text", "date", "truth", "words", "numbers"]
+IN_TIME = ["money", "double", "text", "date", "words"]
+COUNTED = [*TOGETHER, "double", "wild", "instant"]
 SUITS: dict[str, list[str]] = {
     **dict.fromkeys(("sum", "mean", "quantile", "sum_by"), NUMBERS),
     **dict.fromkeys(("variance", "std"), EXACT),
     **dict.fromkeys(("min", "max"), SINGLE),
-    **dict.fromkeys(("first", "last", "last_n"), ["money", "double", "text", "date", "words"]),
-    **dict.fromkeys(("top_k", "count_distinct"), [*TOGETHER, "double", "wild", "instant"]),
+    **dict.fromkeys(("first", "last", "last_n"), IN_TIME),
+    **dict.fromkeys(("top_k", "count_distinct"), COUNTED),
     "approx_count_distinct": TOGETHER,
     "longest": ["text", "words"],
     "count_by": ["text", "bigint"],
@@ -76,7 +94,12 @@ class Case:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        told = [self.function, self.kind, *([self.by] if self.by else []), *(f"{k}={v}" for k, v in self.settings.items())]
+        told = [
+            self.function,
+            self.kind,
+            *([self.by] if self.by else []),
+            *(f"{k}={v}" for k, v in self.settings.items()),
+        ]
         return "-".join(told)
 
     def bound(self) -> Aggregate:
@@ -103,7 +126,14 @@ class Case:
         for at in range(size):
             ts = start + timedelta(hours=6 * rng.randrange(4 * DAYS), minutes=rng.choice([0, 0, 29, 30]))
             value, by = rng.choice([None, *some, *some]), rng.choice([None, *categories, *categories])
-            row = {"value": value, "by": by, "category": by, "ts": ts, "day": ts.date(), "event_id": f"e{7 * at % 23:02}é"}
+            row = {
+                "value": value,
+                "by": by,
+                "category": by,
+                "ts": ts,
+                "day": ts.date(),
+                "event_id": f"e{7 * at % 23:02}é",
+            }
             found.append({**row, "part": rng.randrange(4)})
         return found
 
