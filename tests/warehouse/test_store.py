@@ -16,7 +16,7 @@ from sojourn.core import (
     NotAWarehouse,
     UnreadableSource,
 )
-from sojourn.warehouse import EngineSpec, Warehouse, WarehouseSpec
+from sojourn.warehouse import EngineSpec, InPlace, Warehouse, WarehouseSpec
 
 DAY = {"day": "2024-05-01"}
 NEXT = {"day": "2024-05-02"}
@@ -193,3 +193,29 @@ def test_a_path_with_quotes_and_spaces_works(tmp_path):
     put(warehouse, DAY, ["a"])
     assert users(warehouse) == ["a"]
     assert warehouse.partitions("events")[0].rows == 1
+
+
+def test_keeping_some_rows_leaves_their_order_and_all_other_partitions(tmp_path):
+    warehouse = Warehouse.create(tmp_path / "w")
+    rows = pl.DataFrame({"n": [3, 1, None, 2], "text": ["c", "a", "z", "b"]})
+    with warehouse.writing("t") as writer:
+        for day in ("2024-05-01", "2024-05-02"):
+            writer.put({"day": day}, rows, order_by=(), fingerprint="old")
+        other = (tmp_path / "w" / "t" / "day=2024-05-02" / "data.parquet").read_bytes()
+        writer.keep({"day": "2024-05-01"}, where="n > 1 AND day = '2024-05-01'", fingerprint="new")
+        assert warehouse.frame("t", only=[{"day": "2024-05-01"}]).select("n", "text").rows() == [(3, "c"), (2, "b")]
+        assert warehouse.fingerprint_of("t", {"day": "2024-05-01"}) == "new"
+        writer.keep({"day": "2024-05-01"}, where="FALSE", fingerprint="none")
+    assert [info.partition for info in warehouse.partitions("t")] == [{"day": "2024-05-02"}]
+    assert (tmp_path / "w" / "t" / "day=2024-05-02" / "data.parquet").read_bytes() == other
+
+
+def test_a_table_says_where_it_is_read_in_place(tmp_path):
+    part = tmp_path / "lake" / "day=2024-05-01" / "a.parquet"
+    part.parent.mkdir(parents=True)
+    pl.DataFrame({"n": [1]}).write_parquet(part)
+    warehouse = Warehouse.create(tmp_path / "w")
+    source = InPlace(folder=str(tmp_path / "lake"), columns={"n": "n"})
+    assert warehouse.registered("t") is None
+    warehouse.register("t", source)
+    assert warehouse.registered("t") == source

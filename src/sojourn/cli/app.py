@@ -5,10 +5,10 @@ import sys
 import typer
 
 from sojourn import __version__
-from sojourn.cli import demo, features, ingest, ltv, rollup, simulate
+from sojourn.cli import demo, events, features, ingest, ltv, rollup, simulate
 from sojourn.core import SojournError, say
 
-VERBS = (demo, ingest, simulate, rollup, features, ltv)
+VERBS = (demo, ingest, events, simulate, rollup, features, ltv)
 
 app = typer.Typer(
     name="sojourn",

@@ -27,6 +27,13 @@ def features(
     out: Annotated[
         Path | None, typer.Option(help="One Parquet file; table `features` of the warehouse when left out.")
     ] = None,
+    known_after: Annotated[
+        float | None,
+        typer.Option(
+            metavar="HOURS",
+            help="Only what had arrived so many hours after each day's start: the row that a job at that time wrote.",
+        ),
+    ] = None,
     warehouse: Annotated[Path, typer.Option(help="The warehouse's folder.")] = Path("warehouse"),
     config: Annotated[Path | None, typer.Option(help="Settings; ./sojourn.toml when left out.")] = None,
 ) -> None:
@@ -37,6 +44,8 @@ def features(
 
     settings = read_settings(config)
     spec, days = features_from(settings), [moment.date() for moment in as_of]
+    if known_after is not None:
+        spec = spec.with_changes(known_after_hours=known_after)
     if labels is not None:
         spec = spec.with_changes(labels=spec.labels.with_changes(horizons_days=_whole(labels)))
         if out is None:

@@ -87,8 +87,8 @@ class Identity:
         self.engine.run(f"DELETE FROM {STAGE} WHERE _fault IS NOT NULL")
         self._match_stored()
         self._move_contested()
-        self._collect_former()
-        self._settle()
+        self.collect_former()
+        self.settle_versions()
         [(alone,)] = self.engine.rows(f"SELECT count(*) FROM {STAGE}")
         [(contested,)] = self.engine.rows(f"SELECT count(*) FROM {CONTESTED}")
         [(former, former_seconds)] = self.engine.rows(
@@ -152,7 +152,8 @@ class Identity:
             found.append(np.unique(hashes[1:][hashes[1:] == hashes[:-1]]))
         return np.concatenate(found)
 
-    def _collect_former(self) -> None:
+    def collect_former(self) -> None:
+        """Fill the table of former versions: every stored one of a matched id."""
         empty = ", ".join(f"CAST(NULL AS {kind}) AS {identifier(name)}" for name, kind in self.columns.items())
         parts = [f"SELECT {empty}, CAST(NULL AS DATE) AS day, CAST(NULL AS TIMESTAMPTZ) AS superseded_at WHERE FALSE"]
         hashes = f"SELECT h FROM {MATCHES}"
@@ -165,8 +166,11 @@ class Identity:
                 parts.append(f"{rows} WHERE {self.key()} IN ({hashes})")
         self.engine.run(f"CREATE OR REPLACE TEMP TABLE {FORMER} AS {' UNION ALL '.join(parts)}")
 
-    def _settle(self) -> None:
-        """One row for each version of a contested id; `_place` 1 stands, the others ended at `superseded_at`."""
+    def settle_versions(self, *, known: str = FORMER) -> None:
+        """One row for each version of a contested id; `_place` 1 stands, the others ended at `superseded_at`.
+
+        `known` is the relation from which the former versions are read.
+        """
         number = "row_number() OVER (PARTITION BY _file, event_id ORDER BY arrived_at)"
         event_id = "event_id" if self.own_ids else f"event_id || '-' || {number}"
         new = f"SELECT * REPLACE ({event_id} AS event_id) FROM {CONTESTED}"
@@ -189,7 +193,7 @@ class Identity:
                 SELECT {content}{lists}, day, min(arrived_at) AS arrived_at, bool_or(_stored) AS _stored
                 FROM (
                     SELECT {staged}, _day AS day, FALSE AS _stored FROM ({new})
-                    UNION ALL SELECT {self.rows()}, day, TRUE AS _stored FROM {FORMER}
+                    UNION ALL SELECT {self.rows()}, day, TRUE AS _stored FROM {known}
                 ) GROUP BY {content}, day
             )
             WINDOW w AS (PARTITION BY event_id ORDER BY arrived_at DESC, {latest})

@@ -1,6 +1,6 @@
 """Users, items and costs: small tables in one file, where the latest word on a key stands."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sojourn.core import BadInput
@@ -31,8 +31,9 @@ class KeyedMerge:
 
     def store(self, writer: Writer, history_writer: Writer) -> Outcome:
         """Write the table, and the versions that no longer stand, where either changes."""
-        self._settle()
-        old = f"SELECT {self._list(self._columns)} FROM {KEYED} WHERE _place > 1"
+        new_rows = f"SELECT {self._listed(ROWS)}, FALSE AS _stored, FALSE AS _standing FROM ({self._new_rows()})"
+        self._settle([new_rows, *self._stored_rows()])
+        old = self._former()
         # The old versions first: until then the only copy of one is the row that is about to be replaced.
         written = self._put(history_writer, self._history, old) + self._put(writer, self.table, self._current())
         new, kept, corrections, versions = self._counts()
@@ -40,16 +41,49 @@ class KeyedMerge:
             raise RuntimeError(f"ingest lost rows of {self.table}; this is a fault of Sojourn, please report it.")
         return Outcome(kept, new - kept, corrections, written, unchanged=int(not written))
 
-    def _settle(self) -> None:
+    def rewrite(self, writer: Writer, history_writer: Writer, *, seen: Callable[[str], str]) -> None:
+        """Write the stored rows as they are `seen` now: a relation to the relation that stands in its place.
+
+        Killed at any moment and run again, it comes to the same: no version is ever missing from both tables.
+        """
+        parts = self._stored_rows(seen)
+        if not parts:
+            return
+        self._settle(parts)
+        [(rises,)] = self._engine.rows(f"SELECT count(*) FROM {KEYED} WHERE _place = 1 AND NOT _standing")
+        if rises:
+            # A former version is to stand again: until it does, the history holds every version.
+            self._put(history_writer, self._history, f"SELECT {self._list(self._columns)} FROM {KEYED}")
+            self._put(writer, self.table, self._current())
+        self._put(history_writer, self._history, self._former())
+        self._put(writer, self.table, self._current())
+
+    def is_halfway(self) -> bool:
+        """Whether a version lies in both tables, as it does after a kill in the middle of `rewrite`, and never else."""
+        if not (self.warehouse.has(self.table) and self.warehouse.has(self._history)):
+            return False
+        both = " INTERSECT ".join(
+            f"SELECT {self._listed(old)} FROM {old}"
+            for old in map(self.warehouse.relation, (self.table, self._history))
+        )
+        return bool(self._engine.rows(f"SELECT 1 FROM ({both}) LIMIT 1"))
+
+    def _stored_rows(self, seen: Callable[[str], str] = str) -> list[str]:
+        return [
+            f"SELECT {self._listed(old)}, TRUE AS _stored, {table == self.table} AS _standing FROM {seen(old)}"
+            for table in (self.table, self._history)
+            if self.warehouse.has(table)
+            for old in [self.warehouse.relation(table)]
+        ]
+
+    def _former(self) -> str:
+        return f"SELECT {self._list(self._columns)} FROM {KEYED} WHERE _place > 1"
+
+    def _settle(self, parts: Sequence[str]) -> None:
         content = [name for name in self._columns if name != "arrived_at"]
         key = self._list(self._key)
         rest = ", ".join(f"{identifier(name)} DESC NULLS LAST" for name in content if name not in self._key)
         latest = f"arrived_at DESC{', ' + rest if rest else ''}"
-        parts = [f"SELECT {self._listed(ROWS)}, FALSE AS _stored FROM ({self._new_rows()})"]
-        for table in (self.table, self._history):
-            if self.warehouse.has(table):
-                old = self.warehouse.relation(table)
-                parts.append(f"SELECT {self._listed(old)}, TRUE AS _stored FROM {old}")
         self._engine.run(
             f"""
             CREATE OR REPLACE TEMP TABLE {KEYED} AS
@@ -57,7 +91,8 @@ class KeyedMerge:
                    count(*) OVER (PARTITION BY {key}) AS _versions,
                    count(*) OVER (PARTITION BY {key}, arrived_at) AS _together
             FROM (
-                SELECT {self._list(content)}, min(arrived_at) AS arrived_at, bool_or(_stored) AS _stored
+                SELECT {self._list(content)}, min(arrived_at) AS arrived_at, bool_or(_stored) AS _stored,
+                       bool_or(_standing) AS _standing
                 FROM ({" UNION ALL ".join(parts)}) GROUP BY {self._list(content)}
             )
             """
@@ -102,8 +137,12 @@ class KeyedMerge:
         [(rows,)] = self._engine.rows(f"SELECT count(*) FROM ({query})")
         columns = list(self._engine.columns(query))
         mark = content_fingerprint(self.warehouse, query, columns)
-        if rows == 0 or self.warehouse.fingerprint_of(table, WHOLE) == mark:
+        stored = self.warehouse.fingerprint_of(table, WHOLE)
+        if stored == mark or (rows == 0 and stored is None):
             return 0
+        if rows == 0:
+            writer.drop(WHOLE)
+            return 1
         order = [*self._key, "arrived_at", *(name for name in columns if name not in {*self._key, "arrived_at"})]
         writer.put(WHOLE, f"SELECT * FROM ({query})", order_by=order, fingerprint=mark)
         return 1

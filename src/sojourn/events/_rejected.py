@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sojourn.core import TooManyRejected, fingerprint
 from sojourn.events._content import content_fingerprint
 from sojourn.events._sources import Source
-from sojourn.events._stage import BLANK, NO_USER, ROWS, STAGE
+from sojourn.events._stage import BLANK, CANONICAL, NO_USER, ROWS, STAGE
 from sojourn.events.spec import IngestSpec
 from sojourn.warehouse import Engine, Warehouse
 from sojourn.warehouse.engine import literal
@@ -38,9 +38,13 @@ class Faults:
 
 
 def collect_faults(engine: Engine, source: Source, *, table: str) -> Faults:
-    """Put every rejected row of the stage, and every broken line, into the temporary table of faults."""
+    """Put every rejected row of the stage, and every broken line, into the temporary table of faults.
+
+    Its column `_user` is the row's user where one was read.
+    """
     broken = _broken_lines(source) if source.broken else _NO_LINES
     names = ", ".join(f"({number}, {literal(name)})" for number, name in enumerate(source.files))
+    user = "user_id" if "user_id" in CANONICAL[table] else "CAST(NULL AS VARCHAR)"
     engine.run(
         f"""
         CREATE OR REPLACE TEMP TABLE {FAULTS} AS
@@ -53,23 +57,28 @@ def collect_faults(engine: Engine, source: Source, *, table: str) -> Faults:
             FROM broken WINDOW w AS (PARTITION BY _file ORDER BY _line)
         ),
         bad AS (
-            SELECT _file, coalesce(_line, _row - _first) AS _place, _line, _fault, _raw
+            SELECT _file, coalesce(_line, _row - _first) AS _place, _line, _fault, _raw, {user} AS _user
             FROM {ROWS} JOIN starts USING (_file) WHERE _fault IS NOT NULL AND _fault <> {literal(BLANK)}
         ),
         placed AS (
-            SELECT bad._file, coalesce(_line, {source.first_line} + _place + coalesce(_shift, 0)) AS _line, _fault, _raw
+            SELECT bad._file, coalesce(_line, {source.first_line} + _place + coalesce(_shift, 0)) AS _line,
+                   _fault, _raw, _user
             FROM bad ASOF LEFT JOIN shifts ON bad._file = shifts._file AND bad._place >= shifts._after
-            UNION ALL SELECT _file, _line, _fault, _raw FROM broken
+            UNION ALL SELECT _file, _line, _fault, _raw, NULL FROM broken
         )
         SELECT _source AS source, CAST(_line AS BIGINT) AS line, _fault AS reason, _raw AS raw,
-               {literal(table)} AS for_table
+               {literal(table)} AS for_table, _user
         FROM placed JOIN files USING (_file)
         """
     )
-    counts = engine.rows(f"SELECT reason, count(*) AS n FROM {FAULTS} GROUP BY 1 ORDER BY n DESC, reason")
     [(good,)] = engine.rows(f"SELECT count(*) FROM {STAGE} WHERE _fault IS NULL")
-    reasons: dict[str, int] = dict(counts)
+    reasons = fault_reasons(engine)
     return Faults(good + sum(reasons.values()), reasons)
+
+
+def fault_reasons(engine: Engine) -> dict[str, int]:
+    """How many rows the temporary table of faults has for each reason, the most frequent first."""
+    return dict(engine.rows(f"SELECT reason, count(*) AS n FROM {FAULTS} GROUP BY 1 ORDER BY n DESC, reason"))
 
 
 def check_share(engine: Engine, faults: Faults, *, spec: IngestSpec, source: Source) -> None:
@@ -109,7 +118,7 @@ def store_faults(warehouse: Warehouse, source: Source) -> int:
     written = 0
     with warehouse.writing(TABLE) as writer:
         for bucket, names in _buckets(source.files).items():
-            rows = f"SELECT * FROM {FAULTS} WHERE source IN ({', '.join(map(literal, names))})"
+            rows = f"SELECT {', '.join(ORDER)} FROM {FAULTS} WHERE source IN ({', '.join(map(literal, names))})"
             [(new,)] = warehouse.engine.rows(f"SELECT count(*) FROM ({rows})")
             partition = {"bucket": bucket}
             if warehouse.fingerprint_of(TABLE, partition) is not None:

@@ -145,7 +145,8 @@ class Staging:
             missing.append((f"{_inputs(reading)} AND {_our(name)} IS NULL", "amount is no number of at most 14 digits"))
         if name == "zone":
             missing.append((f"{_our(name)} NOT IN (SELECT name FROM pg_timezone_names())", "zone is unknown"))
-        shared = re.fullmatch(r"'[^']*'", reading.sql) is not None
+        # Users are looked up and renamed in the stage, so theirs must lie there.
+        shared = name != "user_id" and re.fullmatch(r"'[^']*'", reading.sql) is not None
         return _Column(sql, target, tuple(missing), shared=shared)
 
     def _time(self, name: str, reading: Reading, *, kind: str, missing: list[tuple[str, str]]) -> _Column:

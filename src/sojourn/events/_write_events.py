@@ -58,14 +58,9 @@ class EventDays:
         counts = self.identity.settle()
         self._gather_days()
         # Superseded versions first: until then the only copy of one is the event that is about to be replaced.
-        superseded = self._changes(SUPERSEDED)
-        events = self._changes(EVENTS)
-        gained = 0
-        with progress("days", total=len(superseded) + len(events)) as advance:
-            for table, put, changes in ((SUPERSEDED, history_writer, superseded), (EVENTS, writer, events)):
-                for change in self._mixed(table, changes):
-                    gained += self._put(put, table, change)
-                    advance(1)
+        gained_superseded, _ = self.write(SUPERSEDED, history_writer)
+        gained_events, events = self.write(EVENTS, writer)
+        gained = gained_superseded + gained_events
         if gained != counts.kept - counts.stored_twice:
             raise RuntimeError(
                 f"ingest gained {gained} rows for {counts}; this is a fault of Sojourn, please report it."
@@ -74,6 +69,15 @@ class EventDays:
         unchanged = len(known - {change.day for change in events})
         notes = self._notes(counts.kept + counts.duplicate, counts.corrections)
         return Outcome(counts.kept, counts.duplicate, counts.corrections, len(events), unchanged, notes)
+
+    def write(self, table: str, writer: Writer) -> tuple[int, list[Change]]:
+        """Write the days of one table that change; how many rows it gained, and how each day changed."""
+        changes, gained = self._changes(table), 0
+        with progress(f"days of {table}", total=len(changes)) as advance:
+            for change in self._mixed(table, changes):
+                gained += self._put(writer, table, change)
+                advance(1)
+        return gained, changes
 
     def _gather_days(self) -> None:
         """Sort a big stage by day where its days lie scattered, so that writing each day does not read all of it."""

@@ -6,18 +6,22 @@ from sojourn.core import BadInput
 from sojourn.events._identity import CONTESTED, FORMER, HITS, MATCHES, SETTLED, Identity
 from sojourn.events._keyed import KEYED, KeyedMerge
 from sojourn.events._lists import add_lists
+from sojourn.events._people import rename_staged
 from sojourn.events._rejected import FAULTS, check_share, store_faults
 from sojourn.events._staging import cleared, read_into_stage, stored_types
+from sojourn.events._tombstones import GONE, drop_forgotten
 from sojourn.events._write_events import GATHERED, EventDays
 from sojourn.events.report import IngestReport
 from sojourn.events.spec import IngestSpec
 from sojourn.warehouse import DuckDBEngine, Warehouse
 
-TEMPORARY = (FAULTS, MATCHES, HITS, CONTESTED, FORMER, SETTLED, GATHERED, KEYED)
+TEMPORARY = (FAULTS, MATCHES, HITS, CONTESTED, FORMER, SETTLED, GATHERED, KEYED, GONE)
 
 
 def ingest(warehouse: Warehouse, spec: IngestSpec, *, as_of: datetime) -> IngestReport:
-    """Take the source's rows into the spec's table, and account for every one: read = kept + duplicate + rejected.
+    """Take the source's rows into the spec's table, and account for every one.
+
+    read = kept + duplicate + rejected + forgotten, the last told only where it is not 0.
 
     `as_of` (with a zone) is when we learn of the rows: their `arrived_at` unless the source has one. Ingesting the same
     source again changes nothing, whatever `as_of`; the first arrival stays. Any order and any split of the same files
@@ -25,7 +29,8 @@ def ingest(warehouse: Warehouse, spec: IngestSpec, *, as_of: datetime) -> Ingest
 
     An event without an id of the source's own is named by the hash of its content and its occurrence in its file. Of
     several versions of one id the latest to arrive stands; the earlier ones go to table `superseded`. Rows with a fault
-    go to table `rejected` with the reason, the source and its line.
+    go to table `rejected` with the reason, the source and its line. Rows of users with a tombstone are dropped before
+    anything is written, and an id that a declared mapping calls an alias becomes its user's once the row has its name.
 
     Raises `BadSpec` or `MissingColumn` for a mapping that does not fit, `UnreadableSource`, `EmptyInput` or `BadInput`
     for faults of the whole source, `MissingExtra` for a list whose library is not installed, `TooManyRejected` when
@@ -43,7 +48,8 @@ def ingest(warehouse: Warehouse, spec: IngestSpec, *, as_of: datetime) -> Ingest
         warehouse.writing(history) as history_writer,
         cleared(warehouse.engine, TEMPORARY),
     ):
-        staged = read_into_stage(warehouse, spec, as_of=as_of)
+        staged, forgotten = drop_forgotten(warehouse, read_into_stage(warehouse, spec, as_of=as_of), table=spec.table)
+        rename_staged(warehouse, table=spec.table)
         check_share(warehouse.engine, staged.faults, spec=spec, source=staged.source)
         lists = add_lists(warehouse.engine, spec, view=staged.plan.view)
         if staged.faults.rejected:
@@ -64,6 +70,7 @@ def ingest(warehouse: Warehouse, spec: IngestSpec, *, as_of: datetime) -> Ingest
         duplicate=done.duplicate,
         rejected=staged.faults.rejected,
         corrections=done.corrections,
+        forgotten=forgotten,
         reasons=staged.faults.reasons,
         columns={name: each.shown for name, each in (staged.columns.ours | staged.columns.extras).items()} | spec.lists,
         notes=(*staged.notes, *done.notes),

@@ -11,7 +11,7 @@ from sojourn.core import MONEY, UTC_US, check_table
 if TYPE_CHECKING:
     from pandera.polars import DataFrameModel
 
-StoredTable = Literal["events", "superseded", "users", "items", "costs", "rejected"]
+StoredTable = Literal["events", "superseded", "users", "items", "costs", "rejected", "identities", "forgotten"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,12 @@ COLUMNS: dict[StoredTable, dict[str, Column]] = {
         "raw": Column(pl.String, nullable=True),
         "for_table": Column(pl.String),
     },
+    "identities": {
+        "alias": Column(pl.String, unique=True),
+        "user_id": Column(pl.String),
+        "arrived_at": Column(UTC_US),
+    },
+    "forgotten": {"mark": Column(pl.String, unique=True), "forgotten_at": Column(UTC_US)},
 }
 
 

@@ -19,14 +19,24 @@ def habit_query(spec: FeatureSpec, relation: str, *, as_ofs: Sequence[date], his
     over whole numbers and decimals, so that the order of rows changes nothing.
     """
     looks = ", ".join(f"(DATE '{as_of}')" for as_of in sorted(set(as_ofs)))
+    seen = f"gaps JOIN (VALUES {looks}) AS looks(as_of) ON start < as_of"
+    return _query(spec, relation, keys=("user_id",), seen=seen, history_days=history_days)
+
+
+def known_habit_query(spec: FeatureSpec, relation: str, *, history_days: int) -> str:
+    """The same from a relation that has the days as they were known from each `as_of`, in a column `as_of`."""
+    return _query(spec, relation, keys=("user_id", "as_of"), seen="gaps", history_days=history_days)
+
+
+def _query(spec: FeatureSpec, relation: str, *, keys: Sequence[str], seen: str, history_days: int) -> str:
     weights = ", ".join(f"_weight_{days}" for days in HALF_LIVES_DAYS)
     columns = ", ".join(f"{expression} AS {name}" for name, expression in habits(spec).items())
     return (
-        f"WITH looks(as_of) AS (VALUES {looks}), ages(_age, {weights}) AS (VALUES {', '.join(_ages(history_days))}), "
-        f"days AS (SELECT {', '.join(_day_columns(spec))} FROM {relation} WHERE user_id IS NOT NULL), "
-        f"gaps AS (SELECT {', '.join(_gap_columns(spec))} FROM days "
-        "WINDOW earlier AS (PARTITION BY user_id ORDER BY start ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)), "
-        "seen AS (SELECT * FROM gaps JOIN looks ON start < as_of JOIN ages ON _age = date_diff('day', start, as_of)) "
+        f"WITH ages(_age, {weights}) AS (VALUES {', '.join(_ages(history_days))}), "
+        f"days AS (SELECT {', '.join([*keys, *_day_columns(spec)])} FROM {relation} WHERE user_id IS NOT NULL), "
+        f"gaps AS (SELECT {', '.join(_gap_columns(spec))} FROM days WINDOW earlier AS "
+        f"(PARTITION BY {', '.join(keys)} ORDER BY start ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)), "
+        f"seen AS (SELECT * FROM {seen} JOIN ages ON _age = date_diff('day', start, as_of)) "
         f"SELECT user_id, as_of, {columns} FROM seen GROUP BY user_id, as_of"
     )
 
@@ -100,11 +110,11 @@ def _spread(count: str, total: str, squares: str) -> str:
 
 def _day_columns(spec: FeatureSpec) -> Iterator[str]:
     # Aggregates keep their names; what is ours begins with _, which no aggregate may.
-    yield from ("user_id", "start", "isodow(start) AS _weekday")
+    yield from ("start", "isodow(start) AS _weekday")
     sums = spec.sums()
     for name in spec.additive():
         if name in spec.rhythms():
-            yield f"{state_column(name, 'bits')} IS NOT NULL AS {name}"
+            yield f"{state_column(name, 'days')} IS NOT NULL AS {name}"
         elif name in sums:
             yield f"coalesce(CAST({state_column(name, 'sum')} AS DECIMAL(18,4)), 0) AS {name}"
         else:

@@ -1,6 +1,6 @@
 """Table `users` in, one portrait per user and day out: the version valid when that business day began."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
@@ -12,6 +12,8 @@ from sojourn.warehouse import Warehouse
 from sojourn.warehouse.engine import identifier
 
 USERS = "users"
+SUPERSEDED = "superseded_users"
+ARRIVED = "arrived_at"
 VALIDITY = ("valid_from", "valid_to")
 BESIDE = frozenset({"user_id", "arrived_at", *VALIDITY})
 FOREVER = "TIMESTAMPTZ 'infinity'"
@@ -27,7 +29,7 @@ class Portraits:
 
 
 def portraits(warehouse: Warehouse, spec: FeatureSpec) -> Portraits | None:
-    """What table `users` offers; None when there is no such table and nothing of it was asked for.
+    """What is taken of table `users`; None when that is nothing, as there is no such table or nothing was asked for.
 
     Raises `MissingTable` and `MissingColumn` for columns that were named and are not there, and `BadInput` for one that
     cannot be a feature.
@@ -52,11 +54,11 @@ def portraits(warehouse: Warehouse, spec: FeatureSpec) -> Portraits | None:
     free = [
         name for name, kind in found.items() if name not in BESIDE and name != spec.test_accounts and is_feature(kind)
     ]
-    return Portraits(
-        columns=tuple(free if spec.portrait is None else spec.portrait),
-        test_accounts=spec.test_accounts if spec.test_accounts in found else None,
-        versioned=tuple(name for name in VALIDITY if name in found),
-    )
+    columns = tuple(free if spec.portrait is None else spec.portrait)
+    test_accounts = spec.test_accounts if spec.test_accounts in found else None
+    if not columns and test_accounts is None:
+        return None
+    return Portraits(columns, test_accounts, versioned=tuple(name for name in VALIDITY if name in found))
 
 
 def portrait_query(warehouse: Warehouse, found: Portraits, *, as_ofs: Sequence[date]) -> str:
@@ -66,16 +68,61 @@ def portrait_query(warehouse: Warehouse, found: Portraits, *, as_ofs: Sequence[d
     """
     zone = warehouse.spec.zone
     looks = ", ".join(f"(DATE '{day}', TIMESTAMPTZ '{day_start(day, zone)}')" for day in sorted(set(as_ofs)))
+    return _chosen(
+        found, relation=warehouse.relation(USERS), looks=f"(VALUES {looks}) AS looks(as_of, begins)", versions=()
+    )
+
+
+def known_portrait_query(warehouse: Warehouse, found: Portraits, *, instants: Mapping[date, datetime]) -> str:
+    """The same of the versions as they stood at an instant for each day, which is when one looks from it.
+
+    A version lasts until the next one that had arrived begins. A portrait that doesn't say when it arrived counts as
+    always known. Raises `BadInput` when none of them can.
+    """
+    zone = warehouse.spec.zone
+    users = warehouse.engine.columns(f"SELECT * FROM {warehouse.relation(USERS)}")
+    if ARRIVED not in users:
+        raise BadInput(
+            "features: table 'users' doesn't say when a portrait arrived, so what was known of it cannot be told. Give "
+            "it a column arrived_at, leave known_after_hours (--known-after) out, or take no portrait: "
+            "FeatureSpec(portrait=[], test_accounts=None)"
+        )
+    looks = ", ".join(
+        f"(DATE '{day}', TIMESTAMPTZ '{day_start(day, zone)}', TIMESTAMPTZ '{at}')" for day, at in instants.items()
+    )
+    # Of versions that arrived together the one stands that ingest lets stand.
+    rest = sorted(set(users) - BESIDE)
+    return _chosen(
+        found,
+        relation=_versions(warehouse, found),
+        looks=f"(VALUES {looks}) AS looks(as_of, begins, known_by)",
+        versions=[f"{name} DESC NULLS LAST" for name in (ARRIVED, *map(identifier, rest))],
+    )
+
+
+def _versions(warehouse: Warehouse, found: Portraits) -> str:
+    """Every version there ever was. An end that is only where the next version begins came with that version."""
+    follows = "lead(valid_from) OVER (PARTITION BY user_id ORDER BY valid_from)"
+    own_end = f"REPLACE (CASE WHEN valid_to IS DISTINCT FROM {follows} THEN valid_to END AS valid_to) "
+    stands = f"SELECT * {own_end if found.versioned == VALIDITY else ''}FROM {warehouse.relation(USERS)}"
+    if not warehouse.has(SUPERSEDED):
+        return f"({stands})"
+    return f"({stands} UNION ALL BY NAME SELECT * FROM {warehouse.relation(SUPERSEDED)})"
+
+
+def _chosen(found: Portraits, *, relation: str, looks: str, versions: Sequence[str]) -> str:
+    """One version per user and day of those that are valid then: the last that began, then the first of `versions`."""
     columns = "".join(f", {identifier(name)}" for name in found.columns)
     left_out = f"coalesce({identifier(found.test_accounts)}, false)" if found.test_accounts else "false"
     began = "valid_from" if "valid_from" in found.versioned else "NULL"
     valid = ["valid_from <= begins"] if "valid_from" in found.versioned else []
     valid += [f"begins < coalesce(valid_to, {FOREVER})"] if "valid_to" in found.versioned else []
+    valid += [f"coalesce({ARRIVED} <= known_by, true)"] if versions else []
+    order = ", ".join([f"{began} DESC", *versions])
     return (
-        f"SELECT user_id, as_of, {left_out} AS is_left_out{columns} "
-        f"FROM {warehouse.relation(USERS)} JOIN (VALUES {looks}) AS looks(as_of, begins) "
+        f"SELECT user_id, as_of, {left_out} AS is_left_out{columns} FROM {relation} JOIN {looks} "
         f"ON {' AND '.join(valid) or 'true'} "
-        f"QUALIFY row_number() OVER (PARTITION BY user_id, as_of ORDER BY {began} DESC) = 1"
+        f"QUALIFY row_number() OVER (PARTITION BY user_id, as_of ORDER BY {order}) = 1"
     )
 
 

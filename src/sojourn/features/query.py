@@ -1,15 +1,15 @@
 """One SQL query for features and labels: habits say who there is, everything else is joined to them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from sojourn.core import BadInput
-from sojourn.features.habits import habit_query, habits
-from sojourn.features.portrait import Portraits, portrait_query, portraits
+from sojourn.features.habits import habit_query, habits, known_habit_query
+from sojourn.features.portrait import Portraits, known_portrait_query, portrait_query, portraits
 from sojourn.features.spec import FeatureSpec
 from sojourn.features.types import as_feature, feature_name
-from sojourn.rollups import Ledger, ahead, need_history, past, refreshed, window_query
+from sojourn.rollups import Known, Ledger, ahead, known_at, need_history, past, refreshed, window_query
 from sojourn.warehouse import Warehouse
 from sojourn.warehouse.engine import identifier
 
@@ -20,24 +20,43 @@ Columns = dict[str, str]
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of a warehouse: these features, seen from these days, with partials that are current."""
+    """What is asked of a warehouse: these features, seen from these days, with partials that are current.
+
+    `known` is what had arrived when one looked from each day, where that counts.
+    """
 
     warehouse: Warehouse
     spec: FeatureSpec
     as_ofs: tuple[date, ...]
     found: Ledger
     portraits: Portraits | None
+    known: Known | None = None
+
+    @property
+    def first(self) -> date:
+        """The first day of history."""
+        return self.found.first if self.known is None else self.known.first
 
 
 def ask(warehouse: Warehouse, spec: FeatureSpec, as_ofs: Sequence[date], *, horizons_days: Sequence[int]) -> Question:
     """The question, once partials are built and history is known to reach far enough back and ahead.
 
     Raises `MissingTable` without events, and `BadInput` when history is too short (with the days there are and the
-    days needed), when an `as_of` lies beyond its end, and when partials of another definition are in the way.
+    days needed), when an `as_of` lies beyond its end, and when partials of another definition are in the way; with
+    `known_after_hours` as `known_at` does, and when history as known then was too short.
     """
     found = refreshed(warehouse, spec.rollup)
-    need_history(found, as_ofs, [past(spec.history_days), *(ahead(days) for days in horizons_days)])
-    return Question(warehouse, spec, tuple(sorted(set(as_ofs))), found, portraits(warehouse, spec))
+    back, forth = [past(spec.history_days)], [ahead(days) for days in horizons_days]
+    known = None
+    if spec.known_after_hours is None:
+        need_history(found, as_ofs, [*back, *forth])
+    else:
+        known = known_at(warehouse, found, as_ofs, after_hours=spec.known_after_hours)
+        known.need_history(back)
+        # Labels are of all that is known today; what came before them may have been corrected away since.
+        need_history(replace(found, every_day=sorted({known.first, *found.every_day})), as_ofs, forth)
+    asked = tuple(sorted(set(as_ofs)))
+    return Question(warehouse, spec, asked, found, portraits(warehouse, spec), known)
 
 
 def feature_query(question: Question) -> str:
@@ -53,15 +72,29 @@ def training_query(question: Question) -> str:
 
 
 def _parts(question: Question) -> Columns:
-    warehouse, spec, as_ofs = question.warehouse, question.spec, question.as_ofs
-    history_days = (max(as_ofs) - question.found.first).days
+    warehouse, as_ofs = question.warehouse, question.as_ofs
+    reading = question.found.definition.reading
     parts = {
-        "habits": habit_query(spec, _past(question), as_ofs=as_ofs, history_days=history_days),
-        "windows": window_query(warehouse, question.found, as_ofs=as_ofs, reading=question.found.definition.reading),
+        "habits": _habit_part(question),
+        "windows": window_query(warehouse, question.found, as_ofs=as_ofs, reading=reading, known=question.known),
     }
     if question.portraits is not None:
-        parts["portrait"] = portrait_query(warehouse, question.portraits, as_ofs=as_ofs)
+        parts["portrait"] = _portrait_part(question, question.portraits)
     return parts
+
+
+def _habit_part(question: Question) -> str:
+    spec, history_days = question.spec, (max(question.as_ofs) - question.first).days
+    if question.known is None:
+        return habit_query(spec, _past(question), as_ofs=question.as_ofs, history_days=history_days)
+    return known_habit_query(spec, question.known.day_states(spec.rollup.table), history_days=history_days)
+
+
+def _portrait_part(question: Question, found: Portraits) -> str:
+    if question.known is None:
+        return portrait_query(question.warehouse, found, as_ofs=question.as_ofs)
+    instants = {as_of: look.at for as_of, look in question.known.looks.items()}
+    return known_portrait_query(question.warehouse, found, instants=instants)
 
 
 def _label_part(question: Question) -> Columns:
@@ -137,22 +170,26 @@ def _joined(parts: Columns, columns: Columns) -> str:
 
 def population_query(question: Question) -> str:
     """SQL for `as_of`, how many users were seen before it and are kept, and how many test accounts are left out."""
-    looks = ", ".join(f"(DATE '{as_of}')" for as_of in question.as_ofs)
-    parts = {
-        "looks(as_of)": f"VALUES {looks}",
-        "firsts": f"SELECT user_id, min(start) AS first FROM {_past(question)} "
-        "WHERE user_id IS NOT NULL GROUP BY user_id",
-        "seen": "SELECT user_id, as_of FROM firsts JOIN looks ON first < as_of",
-    }
+    parts = {"seen": _seen(question)}
     joined, left_out = "seen", "false"
     if question.portraits is not None:
-        parts["portrait"] = portrait_query(question.warehouse, question.portraits, as_ofs=question.as_ofs)
+        parts["portrait"] = _portrait_part(question, question.portraits)
         joined, left_out = "seen LEFT JOIN portrait USING (user_id, as_of)", "coalesce(is_left_out, false)"
     named = ", ".join(f"{name} AS ({query})" for name, query in parts.items())
     return (
         f"WITH {named} SELECT as_of, count(*) FILTER (WHERE NOT {left_out}) AS users, "
         f"count(*) FILTER (WHERE {left_out}) AS test_accounts FROM {joined} GROUP BY as_of ORDER BY as_of"
     )
+
+
+def _seen(question: Question) -> str:
+    """SQL for `user_id` and `as_of` of every user seen before it."""
+    if question.known is not None:
+        states = question.known.day_states(question.spec.rollup.table)
+        return f"SELECT DISTINCT user_id, as_of FROM {states} WHERE user_id IS NOT NULL"
+    looks = ", ".join(f"(DATE '{as_of}')" for as_of in question.as_ofs)
+    firsts = f"SELECT user_id, min(start) AS first FROM {_past(question)} WHERE user_id IS NOT NULL GROUP BY user_id"
+    return f"SELECT user_id, as_of FROM ({firsts}) JOIN (VALUES {looks}) AS looks(as_of) ON first < as_of"
 
 
 def _past(question: Question) -> str:

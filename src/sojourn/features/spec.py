@@ -47,6 +47,8 @@ class FeatureSpec(Spec):
     - `test_accounts`: the column of table `users` that is true for users to leave out (None: leave out nobody).
     - `history_days`: with less history than this before `as_of` nothing is computed. A window that reaches back before
       the first day of history holds what there is; `tenure_days` tells a model so.
+    - `known_after_hours`: how many hours after a day's start the job that looks from it runs. Features then are of what
+      had arrived by that time, as it stood then. None: of all that lies before the day as known now.
     """
 
     rollup: RollupSpec = user_rollup()
@@ -54,6 +56,7 @@ class FeatureSpec(Spec):
     portrait: tuple[str, ...] | None = None
     test_accounts: str | None = TEST_ACCOUNTS
     history_days: int = Field(default=30, ge=1)
+    known_after_hours: float | None = Field(default=None, ge=0, allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

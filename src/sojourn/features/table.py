@@ -9,7 +9,7 @@ from uuid import uuid4
 import polars as pl
 
 from sojourn.core import SojournError, UnreadableSource, fingerprint
-from sojourn.features.portrait import USERS
+from sojourn.features.portrait import SUPERSEDED, USERS
 from sojourn.features.query import Question, ask, feature_query, population_query, training_query
 from sojourn.features.spec import FeatureSpec
 from sojourn.warehouse import PartitionInfo, Warehouse
@@ -89,7 +89,17 @@ def _fingerprint(question: Question) -> str:
     [as_of] = question.as_ofs
     found = question.found
     days = f"{found.definition.fingerprint} {found.input_of(date.min, as_of)}"
-    users = (info.fingerprint for info in question.warehouse.partitions(USERS))
+    beside = [USERS]
+    if question.known is not None:
+        beside.append(SUPERSEDED)
+        days = f"{days} {_former(question.warehouse, as_of)}"
+    users = (info.fingerprint for table in beside for info in question.warehouse.partitions(table))
     # Labels do not change features, so they are not part of what was asked.
     asked = json.dumps(question.spec.model_dump(mode="json", exclude={"labels"}), sort_keys=True)
     return fingerprint("features", HABITS, asked, days, *users)
+
+
+def _former(warehouse: Warehouse, as_of: date) -> str:
+    """A fingerprint of the versions of events that were superseded on days before this one."""
+    days = warehouse.partitions("superseded", keep=lambda place: place["day"] < str(as_of))
+    return fingerprint("former", *(f"{each.partition['day']} {each.fingerprint}" for each in days))

@@ -6,8 +6,10 @@ from sojourn.rollups.daily import AdvanceReport, advance
 from sojourn.rollups.definition import Definition, define
 from sojourn.rollups.grains import Cell
 from sojourn.rollups.history import need_history
+from sojourn.rollups.known import Known, known_at
 from sojourn.rollups.ledger import Ledger, ledger
 from sojourn.rollups.lifting import state_column
+from sojourn.rollups.looks import windows_at
 from sojourn.rollups.partials import BackfillReport, backfill, rebuild, refreshed
 from sojourn.rollups.reading import window_query, window_table
 from sojourn.rollups.spec import AggregateSpec, RollupSpec, rollups_from, user_rollup
@@ -22,6 +24,7 @@ __all__ = [
     "Cell",
     "Definition",
     "ElementSql",
+    "Known",
     "Ledger",
     "Reading",
     "RollupSpec",
@@ -32,6 +35,7 @@ __all__ = [
     "ahead",
     "backfill",
     "define",
+    "known_at",
     "ledger",
     "named",
     "need_history",
@@ -44,4 +48,5 @@ __all__ = [
     "whole_past",
     "window_query",
     "window_table",
+    "windows_at",
 ]

@@ -201,6 +201,7 @@ class Last(Aggregate):
     """The value of the latest row in time; of rows at the same instant, the one with the largest `event_id`."""
 
     function = "last"
+    by_instant = True
     needs_columns = ("ts", "event_id")
 
     @classmethod
@@ -266,7 +267,7 @@ class Recency(Aggregate):
             lift={"day": "max(CASE WHEN {value} IS NOT NULL THEN day END)"},
             merge={"day": "max({day}) {only}"},
             finish=engine.days_between("{day}", "{as_of}"),
-            slide=Slide(lead="day"),
+            slide=Slide(lead="day", latest=True),
         )
 
 
@@ -286,6 +287,6 @@ def in_time(engine: Dialect, *, extreme: Literal["max", "min"]) -> Sql:
         read={"ts": "{moment}.ts", "value": "{moment}.value"},
         gather={"ts": f"{extreme}({{ts}}) {{only}}", "value": f"{extreme}_by({{value}}, {{ts}}) {{only}}"},
         finish="{value}",
-        slide=Slide(lead="ts", sense=extreme),
+        slide=Slide(lead="ts", sense=extreme, latest=extreme == "max"),
         shown="value",
     )

@@ -32,12 +32,19 @@ class Slide:
 
     `sums` are parts that go out as they came in, by subtraction, with the type they are kept in. Any other state has a
     `lead` part, the largest or the smallest of all (`sense`), which the other parts accompany: as long as the day that
-    goes out does not hold it, it stays. Only keys that lose theirs are read again.
+    goes out does not hold it, it stays. `latest` says that the lead grows from day to day, so that with the day that
+    holds it all is gone; otherwise what remains is looked for in the rest of the window.
     """
 
     sums: Templates = field(default_factory=dict)
     lead: str | None = None
     sense: Literal["max", "min"] = "max"
+    latest: bool = False
+
+    @property
+    def falls_back(self) -> bool:
+        """Whether a lost lead has something to fall back on."""
+        return self.lead is not None and not self.latest
 
 
 @dataclass(frozen=True)
@@ -48,8 +55,8 @@ class Sql:
     - `merge` joins stored states cut from the same rows in any way. `{<part>}` is a stored column, `{only}` stands
       where a `FILTER` may come, `{offset}` is the number of days from the start of the span merged into to the start
       of each state's own span.
-    - `read` is what a window reads of one stored state, and `gather` merges what was read. Partials in a window
-      never share a day, which makes active days, first and last several times cheaper than `merge`.
+    - `read` is what a partial of whole days keeps of a state, and `gather` merges what is kept. No two of the partials
+      that are ever merged share a day, which makes active days, first and last several times smaller and cheaper.
     - `finish` is the value, a scalar over gathered columns; `{as_of}` is the day from whose start one looks back.
     - `slide` is how a gathered state moves on by a day, where it can; `shown` is the part that `finish` shows as it is.
     """
@@ -63,11 +70,11 @@ class Sql:
     shown: str | None = None
 
     def reading(self) -> Templates:
-        """The templates that open a stored state for a window: by default each part as it lies."""
+        """The templates that make what is kept of a state of whole days: by default each part as it is."""
         return self.read or {part: f"{{{part}}}" for part in self.lift}
 
     def gathering(self) -> Templates:
-        """The templates that merge opened states: by default those that merge stored ones."""
+        """The templates that merge states of different days: by default those that merge any."""
         return self.gather or self.merge
 
 
@@ -118,6 +125,7 @@ class Aggregate(ABC):
     default_k: ClassVar[int | None] = None
     needs_q: ClassVar[bool] = False
     longest_days: ClassVar[int | None] = None
+    by_instant: ClassVar[bool] = False
     of_nothing: ClassVar[Any] = None
 
     @abstractmethod

@@ -11,7 +11,7 @@ from sojourn.rollups.history import need_history
 from sojourn.rollups.ledger import Ledger, ledger
 from sojourn.rollups.partials import BackfillReport, after, build
 from sojourn.rollups.reading import Windows
-from sojourn.rollups.sliding import Sliding, sliding
+from sojourn.rollups.sliding import Sliding, carried
 from sojourn.rollups.spec import RollupSpec
 from sojourn.rollups.windows import reach
 from sojourn.warehouse import Warehouse
@@ -82,12 +82,13 @@ def windows_fingerprint(found: Ledger, as_of: date) -> str:
 
 def _windows_query(warehouse: Warehouse, found: Ledger, as_of: date) -> tuple[str, How]:
     definition = found.definition
-    carried = sliding(definition)
-    if carried and _can_slide(warehouse, found, as_of):
-        return Sliding(warehouse, found, as_of, definition.spec.windows_table, carried).query(), "slid"
-    cover = cover_of(warehouse, found, [as_of], definition.windows)
+    states = carried(definition, as_of)
+    if states and _can_slide(warehouse, found, as_of):
+        return Sliding(warehouse, found, as_of, definition.spec.windows_table).query(), "slid"
+    windows_carried = [window for windows in states.values() for window in windows]
+    cover = cover_of(warehouse, found, [as_of], list(dict.fromkeys([*definition.windows, *windows_carried])))
     found.need_current([cell for cell in cover.used if cell.grain == "day"])
-    windows = Windows(warehouse, definition, cover, definition.reading, carried=carried)
+    windows = Windows(warehouse, definition, cover, definition.reading, carried=states)
     return f"SELECT {', '.join(windows.names())} FROM ({windows.query()})", "covered"
 
 

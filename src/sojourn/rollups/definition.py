@@ -27,7 +27,8 @@ PRESENCE = "_rows"
 class Definition:
     """What a rollup means over one source: its aggregates, bound to the types of their values.
 
-    `columns` are the source's columns that are read, with their SQL types as DuckDB spells them.
+    `columns` are the source's columns that are read, with their SQL types as DuckDB spells them. `days_in_order` says
+    that all instants of a day come before those of the next: not so where rows have zones or days of their own.
     """
 
     spec: RollupSpec
@@ -36,13 +37,16 @@ class Definition:
     zone: str
     week_start: str
     sql: Dialect
+    days_in_order: bool
 
     @cached_property
     def fingerprint(self) -> str:
         """Shared by equal partials: keys, aggregates, types, zone and week start count; the windows read do not."""
         keys = {key: self.columns[key] for key in self.spec.keys}
         meaning = {name: self._meaning(name) for name in self.spec.aggregates}
-        said = json.dumps([self.zone, self.week_start, self.spec.source, keys, meaning])
+        said = json.dumps(
+            [self.zone, self.week_start, self.spec.source, keys, meaning, *([] if self.days_in_order else ["whole"])]
+        )
         return fingerprint("rollup", STATES, said)
 
     @cached_property
@@ -50,6 +54,8 @@ class Definition:
         """The aggregates whose state is a few columns beside the key, in SQL; one of them counts all rows of a key."""
         found = {name: each.sql(self.sql) for name, each in self.aggregates.items()}
         wide = {name: algebra for name, algebra in found.items() if isinstance(algebra, Sql)}
+        if not self.days_in_order:
+            wide = {name: whole(each) if self.aggregates[name].by_instant else each for name, each in wide.items()}
         counted = Count().sql(self.sql)
         return wide if self.presence in wide else {**wide, self.presence: counted}
 
@@ -108,8 +114,8 @@ class Definition:
         return [*meaning, each.by, bound.by_kind] if each.by is not None else meaning
 
 
-def define(warehouse: Warehouse, spec: RollupSpec) -> Definition:
-    """The definition of this rollup over the warehouse's source.
+def define(warehouse: Warehouse, spec: RollupSpec, *, last: Mapping[str, str] | None = None) -> Definition:
+    """The definition of this rollup over the warehouse's source, of which `last` is the last partition, where known.
 
     Raises `MissingTable` without the source, `MissingColumn` for keys or columns that it lacks, and `BadInput` for an
     expression or a filter that is not SQL over one row, names an unknown function, or has a type that does not suit.
@@ -119,7 +125,7 @@ def define(warehouse: Warehouse, spec: RollupSpec) -> Definition:
             f"Rollup {spec.name!r} reads table {spec.source!r}; the warehouse {warehouse.root} has "
             f"{warehouse.tables() or 'none'}. Ingest it first: sojourn ingest --warehouse {warehouse.root} FILE"
         )
-    found = _columns(warehouse, spec)
+    found = _columns(warehouse, spec, last)
     reading = {name: _parsed(spec, name, found) for name in spec.aggregates}
     kinds = _kinds(warehouse.engine, spec, reading, found)
     bound = {name: _bound(warehouse, each, kinds, name) for name, each in spec.aggregates.items()}
@@ -132,7 +138,22 @@ def define(warehouse: Warehouse, spec: RollupSpec) -> Definition:
     read |= {real[name] for name in named if name in real}
     columns = {name: kind for name, kind in found.items() if name in read}
     sql = dialect_of(warehouse.engine)
-    return Definition(spec, bound, columns, zone=warehouse.spec.zone, week_start=warehouse.spec.week_start, sql=sql)
+    in_order = warehouse.registered(spec.source) is None and "zone" not in found
+    return Definition(
+        spec,
+        bound,
+        columns,
+        zone=warehouse.spec.zone,
+        week_start=warehouse.spec.week_start,
+        sql=sql,
+        days_in_order=in_order,
+    )
+
+
+def whole(algebra: Sql) -> Sql:
+    """The same algebra with states kept as they were lifted: whichever day comes first, the instant decides."""
+    opened = {part: f"({sql})" for part, sql in algebra.reading().items()}
+    return Sql(algebra.lift, algebra.merge, algebra.finish.format(**opened))
 
 
 def value_sql(spec: AggregateSpec) -> str:
@@ -145,18 +166,18 @@ def value_sql(spec: AggregateSpec) -> str:
     return expression if spec.where is None else f"CASE WHEN ({spec.where}) THEN {expression} END"
 
 
-def _columns(warehouse: Warehouse, spec: RollupSpec) -> dict[str, str]:
+def _columns(warehouse: Warehouse, spec: RollupSpec, last: Mapping[str, str] | None) -> dict[str, str]:
     """The source's columns: those of its last day where they hold all that is named, as older days cost a look each."""
-    places = warehouse.places(spec.source)
     named = {*spec.keys, "day"}
     for name, each in spec.aggregates.items():
         named |= set(aggregate(each.function).needs_columns)
         texts = [text for text in (each.expression, each.where, each.by) if text is not None]
         named |= {column for text in texts for column in parse(text, where=_where(spec, name)).columns}
-    if not warehouse.in_place(spec.source) and "day" in places[-1]:
-        last = warehouse.engine.columns(f"SELECT * FROM {warehouse.relation(spec.source, only=places[-1:])}")
-        if {name.lower() for name in named} <= {name.lower() for name in last}:
-            return last
+    if warehouse.registered(spec.source) is None:
+        last = last or warehouse.places(spec.source)[-1]
+        newest = warehouse.engine.columns(f"SELECT * FROM {warehouse.relation(spec.source, only=[last])}")
+        if {name.lower() for name in named} <= {name.lower() for name in newest}:
+            return newest
     return warehouse.engine.columns(f"SELECT * FROM {warehouse.relation(spec.source)}")
 
 

@@ -9,15 +9,16 @@ from sojourn.rollups.ledger import Ledger
 from sojourn.rollups.windows import CalendarWindow, Window
 
 
-def need_history(found: Ledger, as_ofs: Sequence[date], windows: Sequence[Window]) -> None:
+def need_history(found: Ledger, as_ofs: Sequence[date], windows: Sequence[Window], *, told: str = "") -> None:
     """Raise `BadInput` unless every window lies within the source's history, seen from every day.
 
     Calendar windows hold what there is: a month to date may begin before history does, but not the last whole one.
+    `told` is what the refusal adds to the source's name.
     """
     if not as_ofs:
         raise BadInput("No day to look from is given. Name at least one as_of, such as date(2024, 5, 1).")
     spec, first, last = found.definition.spec, min(as_ofs), max(as_ofs)
-    where = f"Rollup {spec.name!r} over {spec.source!r}"
+    where = f"Rollup {spec.name!r} over {spec.source!r}{told}"
     back = max([1, *(_back(window, as_of) for window in windows for as_of in as_ofs)])
     if (there := (first - found.first).days) < back:
         raise BadInput(

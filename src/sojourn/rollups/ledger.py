@@ -1,7 +1,7 @@
 """Which days a source has, and which partials stand beside them: found current, stale or foreign by fingerprint."""
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -86,11 +86,20 @@ class Ledger:
         touched = [cell for cell in self.stored if cell.start < end and cell.end > start]
         return sorted(cell for cell in touched if not self.days(cell.start, cell.end))
 
-    def cover(self, start: date, end: date) -> list[Cell]:
-        """The fewest cells that hold all days in [start, end) and no other; weeks and months only where current."""
-        has = self._current_at_large
+    def cover(self, start: date, end: date, *, of: Set[date] | None = None) -> list[Cell]:
+        """The fewest cells that hold all days in [start, end) and no other; weeks and months only where current.
+
+        Where `of` is given, all of its days, and no day of the source that is not among them.
+        """
         week_start = self.definition.first_weekday
-        return fewest(start, end, days=self.every_day, has=has.__contains__, week_start=week_start)
+        if of is None:
+            has = self._current_at_large.__contains__
+            return fewest(start, end, days=self.every_day, has=has, week_start=week_start)
+        days = [day for day in self.every_day if day in of]
+        return fewest(start, end, days=days, has=lambda cell: self._holds_only(cell, of), week_start=week_start)
+
+    def _holds_only(self, cell: Cell, days: Set[date]) -> bool:
+        return cell in self._current_at_large and all(day in days for day in self.days(cell.start, cell.end))
 
     @cached_property
     def _current_at_large(self) -> set[Cell]:
@@ -133,8 +142,9 @@ def ledger(warehouse: Warehouse, spec: RollupSpec, *, start: date = date.min, en
 
     Only those days' files are looked into. Raises as `define` does, and `EmptyInput` for a source without days.
     """
-    definition = define(warehouse, spec)
-    every_day = sorted(date.fromisoformat(each["day"]) for each in warehouse.places(spec.source) if "day" in each)
+    places = [place for place in warehouse.places(spec.source) if "day" in place]
+    definition = define(warehouse, spec, last=places[-1] if places else None)
+    every_day = [date.fromisoformat(place["day"]) for place in places]
     if not every_day:
         raise EmptyInput(f"Table {spec.source!r} has no partition by day. Ingest events first: sojourn ingest FILE")
     start, end = max(start, every_day[0]), min(end, every_day[-1] + ONE_DAY)

@@ -18,24 +18,29 @@ def state_column(aggregate: str, part: str) -> str:
     return f"{aggregate}__{part}"
 
 
-def lift_query(definition: Definition, relation: str) -> str:
-    """SQL for the wide state of every key and day in a relation: `day`, the keys, then `<aggregate>__<part>`."""
-    keys = ", ".join(("day", *definition.keys))
-    states = "".join(
-        f", {template.format(value=definition.value(name), only='')} AS {state_column(name, part)}"
-        for name, algebra in definition.wide.items()
-        for part, template in algebra.lift.items()
-    )
-    return f"SELECT {keys}{states} FROM {relation} GROUP BY {keys}"
+def lift_query(definition: Definition, relation: str, *, by: Sequence[str] = ()) -> str:
+    """SQL for the wide state of every key and day in a relation: `day`, the keys, then `<aggregate>__<part>`.
+
+    `by` are further columns of the relation that tell states apart; they come first.
+    """
+    keys = ", ".join((*by, "day", *definition.keys))
+    lifted, kept = [], []
+    for name, algebra in definition.wide.items():
+        made = {part: f"_{state_column(name, part)}" for part in algebra.lift}
+        value = definition.value(name)
+        lifted += [f"{sql.format(value=value, only='')} AS {made[part]}" for part, sql in algebra.lift.items()]
+        kept += [f"{sql.format(**made)} AS {state_column(name, part)}" for part, sql in algebra.reading().items()]
+    states = f"SELECT {keys}, {', '.join(lifted)} FROM {relation} GROUP BY {keys}"
+    return f"SELECT {keys}, {', '.join(kept)} FROM ({states})"
 
 
-def lift_elements_query(definition: Definition, name: str, relation: str) -> str:
+def lift_elements_query(definition: Definition, name: str, relation: str, *, by: Sequence[str] = ()) -> str:
     """SQL for the state of every key, day and element: `day`, the keys, `<aggregate>__element`, its parts."""
     algebra, spec, sql = definition.long[name], definition.spec.aggregates[name], definition.sql
-    keys = ", ".join(("day", *definition.keys))
+    keys = ", ".join((*by, "day", *definition.keys))
     needed = ", ts" if "ts" in definition.columns and "ts" not in definition.spec.keys else ""
-    by = "" if spec.by is None else f", ({spec.by}) AS _by"
-    rows = f"(SELECT {keys}{needed}, {definition.value(name)} AS _value{by} FROM {relation})"
+    category = "" if spec.by is None else f", ({spec.by}) AS _by"
+    rows = f"(SELECT {keys}{needed}, {definition.value(name)} AS _value{category} FROM {relation})"
     value, items = ("item", sql.items("_value")) if algebra.lists else ("_value", "")
     element = algebra.element.format(value=value, by="_by")
     parts = "".join(
@@ -49,12 +54,12 @@ def lift_elements_query(definition: Definition, name: str, relation: str) -> str
     )
 
 
-def queries(definition: Definition, relation: str) -> dict[str, str]:
+def queries(definition: Definition, relation: str, *, by: Sequence[str] = ()) -> dict[str, str]:
     """The query that lifts each table of partials from a relation of rows."""
     spec = definition.spec
     return {
-        spec.table: lift_query(definition, relation),
-        **{spec.table_of(name): lift_elements_query(definition, name, relation) for name in definition.long},
+        spec.table: lift_query(definition, relation, by=by),
+        **{spec.table_of(name): lift_elements_query(definition, name, relation, by=by) for name in definition.long},
     }
 
 
@@ -125,6 +130,6 @@ def key_columns(definition: Definition, table: str) -> list[str]:
 def state_columns(definition: Definition, table: str) -> list[str]:
     """The parts of the states in this table."""
     if table == definition.spec.table:
-        return [state_column(name, part) for name, algebra in definition.wide.items() for part in algebra.lift]
+        return [state_column(name, part) for name, algebra in definition.wide.items() for part in algebra.reading()]
     [name] = [name for name in definition.long if definition.spec.table_of(name) == table]
     return [state_column(name, part) for part in definition.long[name].lift]

@@ -135,12 +135,12 @@ class _Writing:
             cell.start,
             cell.end,
             days=found.every_day,
-            has=lambda part: part.grain == "week" and cell.grain == "month" and self._may_merge(part, found),
+            has=lambda part: self._may_merge(part, cell, found),
             week_start=self._definition.first_weekday,
         )
         for table in self._writers:
             relation = self._warehouse.relation(table, only=[part.partition for part in parts])
-            self._put(table, cell, merge_query(self._definition, table, relation, start=cell.start), found)
+            self._put(table, cell, merge_query(self._definition, table, relation), found)
         self._compacted.add(cell)
 
     def _put(self, table: str, cell: Cell, query: str, found: Ledger) -> None:
@@ -151,26 +151,20 @@ class _Writing:
         spec = self._definition.spec
         return [state_column(name, ELEMENT) for name in self._definition.long if spec.table_of(name) == table]
 
-    def _may_merge(self, part: Cell, found: Ledger) -> bool:
+    def _may_merge(self, part: Cell, whole: Cell, found: Ledger) -> bool:
         # Sums of doubles depend on what is added first: always days, so that a rerun gives the same bits.
         doubles = any(each.kind in FLOATS for each in self._definition.aggregates.values())
-        return not doubles and (part in self._compacted or (found.knows(part) and found.is_current(part)))
+        within = part.grain != whole.grain and whole.start <= part.start and part.end <= whole.end
+        return not doubles and within and (part in self._compacted or (found.knows(part) and found.is_current(part)))
 
 
-def merge_query(definition: Definition, table: str, relation: str, *, start: date) -> str:
-    """SQL that merges the partials in a relation, whose spans begin in `start` at the earliest, into one."""
-    keys = ", ".join(key_columns(definition, table))
-    offset = definition.sql.days_between(f"DATE '{start}'", "start")
-    wide = table == definition.spec.table
-    algebras = (
-        definition.wide
-        if wide
-        else {name: each for name, each in definition.long.items() if definition.spec.table_of(name) == table}
-    )
-    merged = "".join(
-        f", {template.format(**{part: state_column(name, part) for part in algebra.lift}, only='', offset=offset)} "
-        f"AS {state_column(name, part)}"
-        for name, algebra in algebras.items()
-        for part, template in algebra.merge.items()
-    )
+def merge_query(definition: Definition, table: str, relation: str) -> str:
+    """SQL that merges the partials in a relation, no two of which share a day, into one."""
+    merges = {name: algebra.gathering() for name, algebra in definition.wide.items()}
+    if table != definition.spec.table:
+        merges = {name: each.merge for name, each in definition.long.items() if definition.spec.table_of(name) == table}
+    keys, merged = ", ".join(key_columns(definition, table)), ""
+    for name, templates in merges.items():
+        stored = {part: state_column(name, part) for part in templates}
+        merged += "".join(f", {sql.format(**stored, only='')} AS {stored[part]}" for part, sql in templates.items())
     return f"SELECT {keys}{merged} FROM {relation} GROUP BY {keys}"

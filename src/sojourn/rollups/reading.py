@@ -10,6 +10,7 @@ from sojourn.rollups.algebra import ElementSql, Sql
 from sojourn.rollups.cover import Cover, cover_of
 from sojourn.rollups.definition import Definition
 from sojourn.rollups.history import need_history
+from sojourn.rollups.known import AS_OF, Known, known_at
 from sojourn.rollups.ledger import Ledger, ledger
 from sojourn.rollups.lifting import ELEMENT, lift_elements_query, lift_query, state_column
 from sojourn.rollups.spec import RollupSpec
@@ -17,31 +18,47 @@ from sojourn.rollups.windows import Reading, Window
 from sojourn.warehouse import Warehouse
 
 NO_ROW = "(CAST(NULL AS VARCHAR(5)), CAST(NULL AS DATE), CAST(NULL AS DATE), CAST(0 AS BIGINT))"
-Lift = Callable[[str], str]
+MENDED = "mended_rows"
+MONTH_DAYS = 31
+Lift = Callable[[str, Sequence[str]], str]
 
 
-def window_table(warehouse: Warehouse, spec: RollupSpec, *, as_ofs: Sequence[date]) -> pl.DataFrame:
+def window_table(
+    warehouse: Warehouse, spec: RollupSpec, *, as_ofs: Sequence[date], known_after_hours: float | None = None
+) -> pl.DataFrame:
     """The declared windows as seen from each day: `as_of`, the keys, then `<aggregate>_<window>`, sorted.
 
     A key has a row where it has any row of the source in any of the windows. Counts, sums and active days of nothing
-    are 0, every other value of nothing is null. Raises `BadInput` when history is shorter than a window, or when
-    partials are missing or stale (`backfill` mends that).
+    are 0, every other value of nothing is null. With `known_after_hours` only what had arrived so many hours after each
+    day's start counts, as it stood then: the table that a job would have written at that time.
+
+    Raises `BadInput` when history is shorter than a window, or when partials are missing or stale (`backfill` mends
+    that), and as `known_at` does.
     """
     found = ledger(warehouse, spec)
-    need_history(found, as_ofs, found.definition.windows)
-    query = window_query(warehouse, found, as_ofs=as_ofs, reading=found.definition.reading)
+    if known_after_hours is None:
+        known = None
+        need_history(found, as_ofs, found.definition.windows)
+    else:
+        known = known_at(warehouse, found, as_ofs, after_hours=known_after_hours)
+        known.need_history(found.definition.windows)
+    query = window_query(warehouse, found, as_ofs=as_ofs, reading=found.definition.reading, known=known)
     order = ", ".join(found.definition.sql.quote(name) for name in ("as_of", *spec.keys))
     return warehouse.engine.frame(f"{query} ORDER BY {order}")
 
 
-def window_query(warehouse: Warehouse, found: Ledger, *, as_ofs: Sequence[date], reading: Reading) -> str:
+def window_query(
+    warehouse: Warehouse, found: Ledger, *, as_ofs: Sequence[date], reading: Reading, known: Known | None = None
+) -> str:
     """SQL for these aggregates over these windows; it reads partials, and raw rows for windows of hours alone.
+
+    Where only what was `known` counts, it also reads the raw rows of days that were something else then.
 
     A window that reaches beyond history holds what there is: `need_history` refuses that. Raises `BadInput` when
     partials are missing or stale.
     """
     windows = list(dict.fromkeys(window for each in reading.values() for window in each))
-    cover = cover_of(warehouse, found, as_ofs, windows)
+    cover = cover_of(warehouse, found, as_ofs, windows, known=known)
     found.need_current([cell for cell in cover.used if cell.grain == "day"])
     return Windows(warehouse, found.definition, cover, reading).query()
 
@@ -50,14 +67,15 @@ def window_query(warehouse: Warehouse, found: Ledger, *, as_ofs: Sequence[date],
 class Windows:
     """One query for windows.
 
-    `only` is a relation of keys to which it keeps, None for all. `carried` are the windows whose states are wanted too.
+    `looks` is a relation of keys and `as_of` to which it keeps, None for all keys. `carried` are the windows whose
+    states are wanted too.
     """
 
     warehouse: Warehouse
     definition: Definition
     cover: Cover
     reading: Reading
-    only: str | None = None
+    looks: str | None = None
     carried: Reading = field(default_factory=dict)
 
     def query(self) -> str:
@@ -71,9 +89,9 @@ class Windows:
         keys = ", ".join(self.definition.keys)
         asked = {**self.reading, **self.carried}
         columns = [Column(name, algebra) for name, algebra in self.definition.wide.items() if name in asked]
-        opened = [each for column in columns for each in column.opened()]
+        kept = [name for column in columns for name in column.kept.values()]
         banded = [each for column in columns for each in column.banded()]
-        parts = [*self._cover_parts(), ("opened", self._opened(opened))]
+        parts = [*self._cover_parts(), ("opened", self._opened(kept))]
         parts.append(
             (
                 "banded",
@@ -101,10 +119,13 @@ class Windows:
 
     def _cover_parts(self) -> Iterator[tuple[str, str]]:
         sql = self.definition.sql
-        yield "cover(grain, start, as_of, bands)", sql.values([row.sql() for row in self.cover.rows] or [NO_ROW])
+        rows = [*(row.sql() for row in self.cover.rows), *(day.sql() for day in self.cover.mended)]
+        yield "cover(grain, start, as_of, bands)", sql.values(rows or [NO_ROW])
+        if self.cover.mended:
+            yield MENDED, f"SELECT * FROM {self.cover.mended_rows}"
         if self.cover.lives:
-            keys = ", ".join(self.definition.keys)
-            days = self._partials(self.definition.spec.table, self.life_days)
+            keys = ", ".join([*self.definition.keys, *self._seen_from()])
+            days = self._life_days(self.definition.spec.table)
             yield "firsts", f"SELECT {keys}, min(start) AS _first FROM {days} GROUP BY {keys}"
             yield (
                 "lives(as_of, days, bands)",
@@ -113,36 +134,71 @@ class Windows:
                 ),
             )
 
-    def _opened(self, opened: Sequence[str]) -> str:
+    def _opened(self, kept: Sequence[str]) -> str:
         """Every wide state that lies in any window, with the windows that it lies in."""
-        return self._every_state(self.definition.spec.table, opened, lambda rows: lift_query(self.definition, rows))
+        return self._every_state(
+            self.definition.spec.table, kept, lambda rows, by: lift_query(self.definition, rows, by=by)
+        )
 
     def _every_state(self, table: str, taken: Sequence[str], lift: Lift) -> str:
         keys = ", ".join([*self.definition.keys, *taken])
         cells = self._partials(table, self.cover.cells)
-        parts = [f"SELECT as_of, bands, {keys} FROM {cells} JOIN cover USING (grain, start)"]
+        lies = "JOIN cover AS c ON c.grain = n.grain AND c.start = n.start AND c.as_of = n.as_of"
+        if self.looks is None:
+            parts = [f"SELECT as_of, bands, {keys} FROM {cells} JOIN cover USING (grain, start)"]
+        else:
+            parts = [f"SELECT c.as_of, c.bands, {keys} FROM ({self._looked_at(cells, taken)}) AS n {lies}"]
         for raw in self.cover.raw:
-            rows = self._restricted(f"({lift(raw.relation)})")
+            rows = f"({lift(raw.relation, ())})"
             parts.append(
                 f"SELECT DATE '{raw.as_of}' AS as_of, CAST({raw.bands} AS BIGINT) AS bands, {keys} FROM {rows}"
             )
+        if self.cover.mended:
+            rows = f"({lift(MENDED, (AS_OF,))})"
+            seen = f"c.grain = 'raw' AND c.start = m.day AND c.as_of = m.{AS_OF}"
+            parts.append(f"SELECT c.as_of, c.bands, {keys} FROM {rows} AS m JOIN cover AS c ON {seen}")
         if self.cover.lives:
-            days = self._partials(table, self.life_days)
-            same = self._same_key("p", "f")
+            days = self._life_days(table)
+            same = " AND ".join([self._same_key("p", "f"), *(f"p.{each} = f.{each}" for each in self._seen_from())])
             within = f"p.start < {self.definition.sql.day_after('f._first', 'l.days')} AND p.start < l.as_of"
             listed = ", ".join([*(f"p.{key}" for key in self.definition.keys), *taken])
-            joined = f"{days} AS p JOIN firsts AS f ON {same} JOIN lives AS l ON {within}"
+            own = "".join(f" AND l.{each} = p.{each}" for each in self._seen_from())
+            joined = f"{days} AS p JOIN firsts AS f ON {same} JOIN lives AS l ON {within}{own}"
             parts.append(f"SELECT l.as_of, l.bands, {listed} FROM {joined}")
         return " UNION ALL ".join(parts)
 
-    def _partials(self, table: str, cells: Sequence[Mapping[str, str]]) -> str:
-        return self._restricted(self.warehouse.relation(table, only=cells))
+    def _looked_at(self, cells: str, taken: Sequence[str]) -> str:
+        """The partials' states of the keys that are looked at, whatever windows they lie in."""
+        own = ", ".join([*(f"p.{key}" for key in self.definition.keys), *taken])
+        near = f"SELECT p.grain, p.start, k.as_of, {own} FROM {cells} AS p JOIN {self.looks} AS k"
+        # Apart, or an optimizer joins the looks with the cover first: a row per look and partial.
+        sql = self.definition.sql
+        within = f"{self._same_key('p', 'k')} AND p.start < {sql.day_after('k.as_of', str(self._reach_forth()))}"
+        back = self._reach_back()
+        if back is not None:
+            within += f" AND p.start >= {sql.day_after('k.as_of', str(-back))}"
+        return f"WITH near AS {sql.materialized} ({near} ON {within}) SELECT * FROM near"
 
-    def _restricted(self, relation: str) -> str:
-        if self.only is None:
-            return relation
-        semi_join = self.definition.sql.semi_join
-        return f"(SELECT r.* FROM {relation} AS r {semi_join} {self.only} AS o ON {self._same_key('r', 'o')})"
+    def _reach_back(self) -> int | None:
+        """At most so many days before `as_of` begins a partial that any window reads; None: any number."""
+        starts = [window.start_days for window in self.cover.windows]
+        return None if None in starts else MONTH_DAYS - min(start for start in starts if start is not None)
+
+    def _reach_forth(self) -> int:
+        """So many days after `as_of` all windows are over."""
+        return max(window.end_days for window in self.cover.windows)
+
+    def _life_days(self, table: str) -> str:
+        """The states of all days before any `as_of`: of each `as_of` apart where what was known counts."""
+        if self.cover.known is None:
+            return self._partials(table, self.life_days)
+        return self.cover.known.day_states(table)
+
+    def _seen_from(self) -> list[str]:
+        return [] if self.cover.known is None else ["as_of"]
+
+    def _partials(self, table: str, cells: Sequence[Mapping[str, str]]) -> str:
+        return self.warehouse.relation(table, only=cells)
 
     def _same_key(self, left: str, right: str) -> str:
         return same_key(self.definition, left, right)
@@ -174,7 +230,9 @@ class Windows:
         keys, element = ", ".join(self.definition.keys), state_column(name, ELEMENT)
         stored = {part: state_column(name, part) for part in algebra.lift}
         rows = self._every_state(
-            table, [element, *stored.values()], lambda rows: lift_elements_query(self.definition, name, rows)
+            table,
+            [element, *stored.values()],
+            lambda rows, by: lift_elements_query(self.definition, name, rows, by=by),
         )
         yield f"{name}__rows", rows
         merged = []
@@ -224,28 +282,21 @@ class Windows:
 
 
 class Column:
-    """One aggregate on its way through the query: stored, opened, merged by band, finished per window."""
+    """One aggregate on its way through the query: kept, merged by band, finished per window."""
 
     def __init__(self, name: str, algebra: Sql) -> None:
         self.name = name
         self.algebra = algebra
-        self.read = {part: state_column(name, f"{part}_read") for part in algebra.reading()}
-
-    def opened(self) -> list[str]:
-        """The columns of an opened state, from a stored one."""
-        stored = {part: state_column(self.name, part) for part in self.algebra.lift}
-        return [
-            f"{template.format(**stored)} AS {self.read[part]}" for part, template in self.algebra.reading().items()
-        ]
+        self.kept = {part: state_column(name, part) for part in algebra.reading()}
 
     def banded(self) -> list[str]:
-        """The same columns, merged."""
-        return [f"{merged} AS {self.read[part]}" for part, merged in self.gathered(only="").items()]
+        """The columns of what is kept, merged."""
+        return [f"{merged} AS {self.kept[part]}" for part, merged in self.gathered(only="").items()]
 
     def gathered(self, *, only: str) -> dict[str, str]:
         """SQL for the parts of the merged state; a sum that slides is 0 where there is nothing."""
         templates = self.algebra.gathering()
-        merged = {part: template.format(**self.read, only=only, offset="0") for part, template in templates.items()}
+        merged = {part: template.format(**self.kept, only=only) for part, template in templates.items()}
         sums = self.algebra.slide.sums if self.algebra.slide else {}
         return {part: f"coalesce({sql}, 0)" if part in sums else sql for part, sql in merged.items()}
 

@@ -169,6 +169,11 @@ class RollupSpec(Spec):
         """The table of windows as of each day."""
         return f"windows_{self.name}"
 
+    @property
+    def rests_table(self) -> str:
+        """The table of what keys did in the rest of a month, where windows slide."""
+        return f"rests_{self.name}"
+
     def table_of(self, aggregate: str) -> str:
         """The table of partials of an aggregate that keeps a row per key and element."""
         return f"{self.table}__{aggregate}"

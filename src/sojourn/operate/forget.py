@@ -1,0 +1,175 @@
+"""Users are forgotten, or ids merged, in the whole warehouse: what is made from events follows the events."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from sojourn.events import (
+    MergeReport,
+    Search,
+    Touched,
+    aliases_of,
+    days_of_users,
+    erase_identities,
+    erase_users,
+    find_users,
+    known_among,
+    leave_tombstones,
+    merge_identities,
+)
+from sojourn.operate._derived import (
+    Change,
+    clear_strays,
+    drop_counted,
+    drop_orphans,
+    erase_rows,
+    rebuild_counted,
+    rows_of,
+)
+from sojourn.rollups import RollupSpec
+from sojourn.warehouse import Warehouse
+
+
+@dataclass(frozen=True)
+class ForgetReport:
+    """What an erasure did: every id of these users, what each table lost, and the search of every file afterwards.
+
+    `notes` name ids that were not known, and what could not be done.
+    """
+
+    ids: tuple[str, ...]
+    changes: tuple[Change, ...]
+    search: Search
+    notes: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """The account as lines of text: a table of what each table lost, and the result of the search."""
+        return [*_table(self.changes), *self.notes, self.proof]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the search found no id anywhere."""
+        return not self.search.findings
+
+    @property
+    def proof(self) -> str:
+        """One sentence: that the search found nothing, or what it found and how to mend it."""
+        ids = f"{len(self.ids):,} id{'s' if len(self.ids) > 1 else ''}"
+        found = self.search.findings
+        if not found:
+            return f"A search of all {self.search.files:,} files of the warehouse for {ids} finds nothing."
+        told = ", ".join(f"{each.place} ({each.count:,})" for each in found)
+        column = next((each.place for each in found if "." in each.place), "TABLE.COLUMN")
+        return (
+            f"A search of all {self.search.files:,} files of the warehouse for {ids} still finds some in {told}. "
+            f"Delete those files or values; where a column holds other things than users, say so: --ignore {column}"
+        )
+
+
+def forget(
+    warehouse: Warehouse,
+    users: Sequence[str],
+    *,
+    as_of: datetime,
+    rollups: Sequence[RollupSpec] = (),
+    ignoring: Sequence[str] = (),
+) -> ForgetReport:
+    """Erase these users from every table of the warehouse, keep them out from now on, and search every file for them.
+
+    All ids of a person go: what they are an alias of, and its other aliases. First a tombstone is left, by which ingest
+    drops rows of theirs. Partials and windows that count other things than users are dropped for the days touched, and
+    those of `rollups` are built again from what is left; windows come back with the next `advance`. Rows of theirs go
+    from every other table. Run again after a kill, it completes; an unknown user is no mistake.
+
+    `ignoring` names columns as `table.column` that the search passes over. Raises as `leave_tombstones` does, and
+    `Locked` while a table is being written.
+    """
+    ids = leave_tombstones(warehouse, users, as_of=as_of)
+    told = [*_unknown(set(users) - known_among(warehouse, ids)), *_in_place(warehouse)]
+    stored = [spec for spec in rollups if warehouse.has(spec.table)]
+    # Before the events: afterwards nothing tells any more, if this is killed, on which days they were.
+    changes = drop_counted(warehouse, days_of_users(warehouse, ids))
+    changes = [*map(_removed, erase_users(warehouse, ids)), *changes, *drop_orphans(warehouse, stored)]
+    rebuilt, notes = rebuild_counted(warehouse, stored)
+    changes += [*rebuilt, *erase_rows(warehouse, ids), *map(_removed, erase_identities(warehouse, ids))]
+    clear_strays(warehouse)
+    search = find_users(warehouse, ids, ignoring=ignoring)
+    return ForgetReport(tuple(ids), tuple(changes), search, (*told, *notes))
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What a merge did: the mapping's own account, the partials rebuilt, and tables that still have rows of aliases."""
+
+    mapping: MergeReport
+    changes: tuple[Change, ...]
+    behind: dict[str, int]
+    notes: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """The account as lines of text."""
+        taken = self.mapping
+        read = f"identities: read {taken.read:,} pairs, {taken.new:,} new aliases, {taken.aliases:,} in all"
+        return [read, *_table(self.changes), *self._remarks()]
+
+    def _remarks(self) -> Iterator[str]:
+        yield from self.notes
+        if self.mapping.forgotten:
+            yield (
+                f"Not taken, as they name a user who was forgotten: {self.mapping.forgotten:,} pairs. Forget the other "
+                f"id too: sojourn events forget USER"
+            )
+        if self.behind:
+            told = ", ".join(f"{table} ({rows:,} rows)" for table, rows in self.behind.items())
+            yield f"Still under the old ids until they are written again: {told}."
+
+
+def merge(warehouse: Warehouse, file: str | Path, *, as_of: datetime, rollups: Sequence[RollupSpec] = ()) -> Merged:
+    """Merge the identities that a file declares, and build the touched partials of `rollups` again.
+
+    Other tables with rows of an alias are named and left as they are: their fingerprints say that they are behind.
+    Raises as `merge_identities` does.
+    """
+    mapping = merge_identities(warehouse, file, as_of=as_of)
+    stored = [spec for spec in rollups if warehouse.has(spec.table)]
+    rebuilt, notes = rebuild_counted(warehouse, stored)
+    renamed = [Change(each.table, each.rows, each.partitions, "rows renamed") for each in mapping.touched]
+    behind = rows_of(warehouse, aliases_of(warehouse))
+    return Merged(mapping, (*renamed, *rebuilt), behind, tuple(notes))
+
+
+def _unknown(ids: set[str]) -> list[str]:
+    if not ids:
+        return []
+    first = sorted(ids)[:5]
+    named = ", ".join(map(repr, first)) + (f" and {len(ids) - len(first):,} more" if len(ids) > len(first) else "")
+    return [f"No event and no portrait names {named}; the tombstone keeps such rows out from now on."]
+
+
+def _in_place(warehouse: Warehouse) -> list[str]:
+    source = warehouse.registered("events")
+    if source is None:
+        return []
+    told = (
+        f"Events are read in place from {source.folder}, so nothing tells on which days these users were: windows that "
+        f"count other things than users, written while they were there, hold their share until written again."
+    )
+    return [told]
+
+
+def _removed(touched: Touched) -> Change:
+    return Change(touched.table, touched.rows, touched.partitions, "rows removed")
+
+
+def _table(changes: Sequence[Change]) -> list[str]:
+    if not changes:
+        return ["No table had to change."]
+    width = max(len("table"), *(len(each.table) for each in changes))
+    head = f"{'table':<{width}}  {'rows':>12}  {'partitions':>10}"
+    return [head, *(_line(each, width) for each in changes)]
+
+
+def _line(change: Change, width: int) -> str:
+    rows = "" if change.rows is None else f"{change.rows:,}"
+    return f"{change.table:<{width}}  {rows:>12}  {change.partitions:>10,}  {change.what}"

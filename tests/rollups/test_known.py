@@ -1,0 +1,155 @@
+"""What was known on a morning: windows read today equal those that the job of that morning wrote."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from sojourn.core import UTC_US, BadInput
+from sojourn.events import IngestSpec, ingest, register_events
+from sojourn.rollups import AggregateSpec, RollupSpec, backfill, known_at, ledger, window_table
+from sojourn.warehouse import InPlace, Warehouse
+from tests.rollups.logs import Event, put_events
+from tests.rollups.mornings import AFTER_HOURS, LONELY, MORNINGS, known_rollup, live_through, world
+
+ZONES = ["America/New_York", "Asia/Kolkata", "UTC"]
+SPEC = RollupSpec(aggregates={"rows": AggregateSpec(function="count")}, windows_days=(1, 3))
+LOG = {"event_id": pl.String, "user_id": pl.String, "event": pl.String, "ts": UTC_US, "arrived_at": UTC_US}
+
+
+def job(spec: RollupSpec) -> Callable[[Warehouse, date], pl.DataFrame]:
+    """What a morning's job does."""
+
+    def write(warehouse: Warehouse, morning: date) -> pl.DataFrame:
+        backfill(warehouse, spec)
+        return window_table(warehouse, spec, as_ofs=[morning])
+
+    return write
+
+
+@pytest.mark.parametrize("part", range(3))
+def test_windows_as_known_equal_what_the_job_of_each_morning_wrote(tmp_path, part):
+    spec = known_rollup(part)
+    lived = live_through(tmp_path, world(part, ZONES[part]), job(spec))
+    backfill(lived.warehouse, spec)
+    known = window_table(lived.warehouse, spec, as_ofs=MORNINGS, known_after_hours=AFTER_HOURS)
+    doubles = [name for name, kind in known.schema.items() if kind == pl.Float64]
+    assert_frame_equal(known.drop(doubles), lived.written.drop(doubles), check_exact=True)
+    assert_frame_equal(known.select(doubles), lived.written.select(doubles), rel_tol=1e-12, abs_tol=1e-12)
+    assert not window_table(lived.warehouse, spec, as_ofs=MORNINGS).equals(lived.written)
+    # The log has what the test is about: weeks that are what they were, days that are not, and one that is no more.
+    seen = known_at(lived.warehouse, ledger(lived.warehouse, spec), MORNINGS, after_hours=AFTER_HOURS)
+    assert any(cell.grain == "week" for cell in seen.cells(MORNINGS[0], date(2024, 3, 1), MORNINGS[0]))
+    assert LONELY in seen.looks[MORNINGS[2]].mended
+    assert {"day": str(LONELY)} not in lived.warehouse.places("events")
+
+
+def moment(day: int, hour: int = 12) -> datetime:
+    return datetime(2024, 5, day, hour, tzinfo=UTC)
+
+
+def take(warehouse: Warehouse, folder: Path, *rows: tuple[object, ...]) -> None:
+    file = folder / "events.parquet"
+    pl.DataFrame(list(rows), schema=LOG, orient="row").write_parquet(file)
+    ingest(warehouse, IngestSpec(files=(str(file),)), as_of=moment(28))
+
+
+@pytest.fixture
+def daily(warehouse: Warehouse, tmp_path: Path) -> Warehouse:
+    """Ann looks in on each of 8 days, and we know within the hour."""
+    days = range(1, 9)
+    take(warehouse, tmp_path, *((f"e{day}", "ann", "see", moment(day), moment(day, 13)) for day in days))
+    return warehouse
+
+
+def rows_known(warehouse: Warehouse, day: int, after_hours: float) -> list[tuple[str, int, int]]:
+    backfill(warehouse, SPEC)
+    table = window_table(warehouse, SPEC, as_ofs=[date(2024, 5, day)], known_after_hours=after_hours)
+    return table.select("user_id", "rows_1d", "rows_3d").rows()
+
+
+def test_a_row_is_known_from_the_instant_of_its_arrival_on(daily, tmp_path):
+    take(daily, tmp_path, ("late", "bob", "see", moment(5), moment(6, 7)))
+    just_before = 7 - 1 / 3600
+    assert rows_known(daily, 6, just_before) == [("ann", 1, 3)]
+    assert rows_known(daily, 6, 7) == [("ann", 1, 3), ("bob", 1, 1)]
+    assert rows_known(daily, 7, 0) == [("ann", 1, 3), ("bob", 0, 1)]
+
+
+def test_of_a_corrected_event_the_version_counts_that_stood(daily, tmp_path):
+    take(daily, tmp_path, ("e5", "bob", "see", moment(5), moment(7, 2)), ("e5", "cat", "see", moment(5), moment(7, 9)))
+    assert rows_known(daily, 6, 0) == [("ann", 1, 3)]
+    assert rows_known(daily, 7, 1) == [("ann", 1, 3)]
+    assert rows_known(daily, 7, 2) == [("ann", 1, 2), ("bob", 0, 1)]
+    assert rows_known(daily, 7, 9) == [("ann", 1, 2), ("cat", 0, 1)]
+
+
+def test_history_is_what_was_known_of_it(daily, tmp_path):
+    take(daily, tmp_path, ("before", "ann", "see", moment(1) - timedelta(days=9), moment(6)))
+    with pytest.raises(BadInput) as refusal:
+        rows_known(daily, 3, 0)
+    assert str(refusal.value) == (
+        "Rollup 'user' over 'events', as known at 2024-05-03 00:00 UTC: 3 days before 2024-05-03 are needed and there "
+        "are 2; history begins on 2024-05-01. Look from 2024-05-04 or later, or ask for a shorter window."
+    )
+    assert rows_known(daily, 4, 0) == [("ann", 1, 3)]
+
+
+def test_a_morning_that_knew_nothing_is_refused(daily):
+    with pytest.raises(BadInput) as refusal:
+        rows_known(daily, 1, 0)
+    assert str(refusal.value) == (
+        "Nothing of table 'events' from before 2024-05-01 had arrived by 2024-05-01 00:00 UTC: it was taken in later. "
+        "Look from a later day, or leave known_after_hours (--known-after) out."
+    )
+
+
+def test_a_morning_before_yesterday_had_arrived_is_refused(daily, tmp_path):
+    take(daily, tmp_path, *((f"e{day}", "ann", "see", moment(day), moment(day + 1, 8)) for day in (9, 10)))
+    with pytest.raises(BadInput) as refusal:
+        rows_known(daily, 10, 7)
+    assert str(refusal.value) == (
+        "Of table 'events' nothing from 2024-05-09 on had arrived by 2024-05-10 07:00 UTC, when one looks from "
+        "2024-05-10. Look from another day, or later after its start: known_after_hours (--known-after)."
+    )
+    assert rows_known(daily, 10, 8) == [("ann", 1, 3)]
+
+
+def test_a_source_that_does_not_say_when_rows_arrived_is_refused(warehouse):
+    put_events(warehouse, [Event(f"e{day}", "ann", moment(day), "see", None) for day in range(1, 9)])
+    with pytest.raises(BadInput) as refusal:
+        rows_known(warehouse, 5, 0)
+    assert str(refusal.value) == (
+        "Table 'events' doesn't say when its rows arrived, so what was known of it cannot be told. Map arrived_at where "
+        "it is taken in (--map arrived_at=COLUMN), or leave known_after_hours (--known-after) out."
+    )
+
+
+def test_a_negative_delay_is_refused(daily):
+    with pytest.raises(BadInput, match=r"known_after_hours = -1: a day is looked from after it has begun; use 0 or"):
+        rows_known(daily, 5, -1)
+
+
+def in_place(warehouse: Warehouse, folder: Path, **columns: str) -> None:
+    for day in range(1, 9):
+        file = folder / "lake" / f"day=2024-05-{day:02}" / "part.parquet"
+        file.parent.mkdir(parents=True)
+        rows = [("ann", "see", moment(day), moment(day, 13)), ("bob", "see", moment(day), moment(day + 2))]
+        schema = {"user_id": pl.String, "event": pl.String, "ts": UTC_US, "heard": UTC_US}
+        pl.DataFrame(rows, schema=schema, orient="row").write_parquet(file)
+    register_events(warehouse, IngestSpec(columns=columns), folder=str(folder / "lake"))
+
+
+def test_a_source_read_in_place_is_known_by_its_mapped_arrivals(warehouse, tmp_path):
+    in_place(warehouse, tmp_path, arrived_at="heard")
+    assert isinstance(warehouse.registered("events"), InPlace)
+    assert rows_known(warehouse, 6, 0) == [("ann", 1, 3), ("bob", 0, 1)]
+
+
+def test_a_source_read_in_place_whose_arrivals_are_not_mapped_is_refused(warehouse, tmp_path):
+    in_place(warehouse, tmp_path)
+    with pytest.raises(BadInput, match="Table 'events' doesn't say when its rows arrived"):
+        rows_known(warehouse, 6, 0)
