@@ -37,7 +37,7 @@ WORDS = [
     "ﬁ",
     "\uffee",
     "\U0001f600",
-    "\U0001f469‍\U0001f680",
+    "\U0001f469\u200d\U0001f680",
 ]
 WHOLE = [0, 1, -1, 2, 3, 63, 64, 127, 128, 129, -128, 1000, -999, 123_456, 2**31 - 1]
 PLAIN = [0.0, 1.0, -1.0, 0.1, 0.2, 0.7, 1 / 3, -2 / 3, 127.0, 128.0, 129.5, 999.999, -1000.0, 1e-3, 1e-7]
@@ -62,12 +62,14 @@ NUMBERS = ["money", "fine", "wide", "integer", "bigint", "double", "wild"]
 EXACT = ["money", "fine", "integer", "bigint"]
 SINGLE = ["money", "bigint", "double", "wild", "text", "date", "truth", "instant"]
 TOGETHER = ["money", "fine", "bigint", "text", "date", "truth", "words", "numbers"]
+IN_TIME = ["money", "double", "text", "date", "words"]
+COUNTED = [*TOGETHER, "double", "wild", "instant"]
 SUITS: dict[str, list[str]] = {
     **dict.fromkeys(("sum", "mean", "quantile", "sum_by"), NUMBERS),
     **dict.fromkeys(("variance", "std"), EXACT),
     **dict.fromkeys(("min", "max"), SINGLE),
-    **dict.fromkeys(("first", "last", "last_n"), ["money", "double", "text", "date", "words"]),
-    **dict.fromkeys(("top_k", "count_distinct"), [*TOGETHER, "double", "wild", "instant"]),
+    **dict.fromkeys(("first", "last", "last_n"), IN_TIME),
+    **dict.fromkeys(("top_k", "count_distinct"), COUNTED),
     "approx_count_distinct": TOGETHER,
     "longest": ["text", "words"],
     "count_by": ["text", "bigint"],

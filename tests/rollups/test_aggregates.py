@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sojourn.core import MONEY, BadSpec
-from sojourn.rollups import AGGREGATES, aggregate
+from sojourn.rollups import aggregate
 from sojourn.rollups.dialect import DuckDBSql, dialect_of
 from sojourn.warehouse import DuckDBEngine, Engine, EngineSpec
 from sojourn.warehouse.spark import SparkEngine
@@ -90,3 +90,37 @@ def assert_agrees(case: Case, engine: Engine) -> None:
 
 def told(case: Case, log: list[Row], got: Any, wanted: Any) -> str:
     return f"{case}: {got} for {wanted} from {[(r['value'], r['category'], r['ts'], r['event_id']) for r in log]}"
+
+
+def test_ties_in_time_go_to_the_smallest_id_first_and_the_largest_id_last():
+    noon = datetime(2024, 3, 1, 12, tzinfo=UTC)
+    tied = [{"value": v, "ts": noon, "day": noon.date(), "event_id": i} for i, v in (("b", 1), ("c", 2), ("a", 3))]
+    assert aggregate("first")().finish(aggregate("first")().lift(tied)) == 3
+    assert aggregate("last")().finish(aggregate("last")().lift(tied)) == 2
+    assert aggregate("last_n")(k=2).finish(aggregate("last_n")(k=2).lift(tied)) == [1, 2]
+
+
+def test_sums_of_decimals_are_exact_where_doubles_are_not():
+    tenths = [{"value": Decimal("0.1")}] * 10
+    assert aggregate("sum")(kind="DECIMAL(18,4)").lift(tenths) == Decimal(1)
+    with DUCKDB.table(pl.DataFrame({"value": [Decimal("0.1")] * 10}, schema={"value": MONEY})) as table:
+        lift = aggregate("sum")(kind="DECIMAL(18,4)").sql(DuckDBSql()).lift["sum"].format(value="value", only="")
+        assert DUCKDB.rows(f"SELECT {lift} FROM {table}") == [(Decimal(1),)]
+
+
+def test_yesterday_is_one_day_ago_and_ends_a_streak():
+    recency, streak, longest = (aggregate(name)() for name in ("recency", "streak", "longest_streak"))
+    days = [{"value": 1, "day": AS_OF - timedelta(days=ago)} for ago in (1, 2, 4, 5, 6)]
+    assert recency.finish(recency.lift(days), AS_OF) == 1
+    assert streak.finish(streak.lift(days), AS_OF) == 2
+    assert streak.finish(streak.lift(days), AS_OF + timedelta(days=1)) == 0
+    assert longest.finish(longest.lift(days), AS_OF) == 3
+    bitmap = aggregate("active_bitmap")()
+    assert f"{bitmap.finish(bitmap.lift(days), AS_OF):b}" == "111011"
+
+
+def test_an_unknown_aggregate_is_refused_with_the_nearest_names():
+    with pytest.raises(BadSpec, match="there is no aggregate 'summ'; use 'sum'"):
+        aggregate("summ")
+    with pytest.raises(BadSpec, match="use 'count' or 'sum' or 'min' or 'max'"):
+        aggregate("zzz")

@@ -54,6 +54,37 @@ def test_sql_that_does_not_say_one_thing_of_one_row_is_refused(shop, aggregate, 
     assert message in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("aggregate", "message"),
+    [
+        ({"function": "variance", "expression": "1.5e0"}, "'variance' needs a whole number or a decimal of at most 18"),
+        (
+            {"function": "max", "expression": "[amount]"},
+            "'max' needs a text, a number of at most 64 bits, a decimal, a",
+        ),
+        ({"function": "top_k", "expression": "[[event]]"}, "and '[[event]]' is VARCHAR[][]. Cast it: expression = "),
+        ({"function": "last", "expression": "CAST(1 AS HUGEINT)"}, "'last' needs a type that Parquet keeps, such as"),
+        ({"function": "longest", "expression": "amount"}, "'longest' needs a text or a list of texts, and 'amount' is"),
+        ({"function": "approx_count_distinct", "expression": "1e0"}, "'approx_count_distinct' needs a text, a whole"),
+        (
+            {"function": "count_by", "by": "[event]"},
+            "and '[event]' is VARCHAR[]. Cast it: by = 'CAST([event] AS VARCHAR)",
+        ),
+        ({"function": "count_by", "by": "evnt"}, "needs column 'evnt'"),
+        ({"function": "count_by", "by": "random()"}, "'random()' asks for random"),
+        (
+            {"function": "sum_by", "expression": "event", "by": "event"},
+            "'sum_by' needs a number, and 'event' is VARCHAR",
+        ),
+    ],
+)
+def test_a_type_that_does_not_suit_is_refused(shop, aggregate, message):
+    with pytest.raises((BadInput, MissingColumn)) as refusal:
+        define(shop, rollup(aggregates={"one": AggregateSpec(**aggregate)}))
+    assert str(refusal.value).startswith("Rollup 'every' over table 'events', aggregate 'one'")
+    assert message in str(refusal.value)
+
+
 @pytest.mark.parametrize("aggregate", [{"expression": "amout"}, {"expression": "amount", "where": "amout > 3"}])
 def test_an_unknown_column_is_refused_with_the_nearest_name(shop, aggregate):
     with pytest.raises(MissingColumn) as refusal:
