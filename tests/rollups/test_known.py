@@ -17,7 +17,10 @@ from tests.rollups.mornings import AFTER_HOURS, LONELY, MORNINGS, known_rollup, 
 
 ZONES = ["America/New_York", "Asia/Kolkata", "UTC"]
 SPEC = RollupSpec(aggregates={"rows": AggregateSpec(function="count")}, windows_days=(1, 3))
-LOG = {"event_id": pl.String, "user_id": pl.String, "event": pl.String, "ts": UTC_US, "arrived_at": UTC_US}
+LOG: dict[str, pl.DataType] = {
+    **dict.fromkeys(("event_id", "user_id", "event"), pl.String()),
+    **dict.fromkeys(("ts", "arrived_at"), UTC_US),
+}
 
 
 def job(spec: RollupSpec) -> Callable[[Warehouse, date], pl.DataFrame]:
@@ -154,7 +157,7 @@ def in_place(warehouse: Warehouse, folder: Path, **columns: str) -> None:
         file = folder / "lake" / f"day=2024-05-{day:02}" / "part.parquet"
         file.parent.mkdir(parents=True)
         rows = [("ann", "see", moment(day), moment(day, 13)), ("bob", "see", moment(day), moment(day + 2))]
-        schema = {"user_id": pl.String, "event": pl.String, "ts": UTC_US, "heard": UTC_US}
+        schema = [*list(LOG)[1:4], "heard"]
         pl.DataFrame(rows, schema=schema, orient="row").write_parquet(file)
     register_events(warehouse, IngestSpec(columns=columns), folder=str(folder / "lake"))
 

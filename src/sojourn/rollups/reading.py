@@ -117,8 +117,8 @@ class Windows:
 
     def _cover_parts(self) -> Iterator[tuple[str, str]]:
         sql = self.definition.sql
-        rows = [*self.cover.rows, *self.cover.mended]
-        yield "cover(grain, start, as_of, bands)", sql.values([row.sql() for row in rows] or [NO_ROW])
+        rows = [*(row.sql() for row in self.cover.rows), *(day.sql() for day in self.cover.mended)]
+        yield "cover(grain, start, as_of, bands)", sql.values(rows or [NO_ROW])
         if self.cover.mended:
             yield MENDED, f"SELECT * FROM {self.cover.mended_rows}"
         if self.cover.lives:
