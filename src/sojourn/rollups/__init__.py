@@ -9,6 +9,7 @@ from sojourn.rollups.history import need_history
 from sojourn.rollups.known import Known, known_at
 from sojourn.rollups.ledger import Ledger, ledger
 from sojourn.rollups.lifting import state_column
+from sojourn.rollups.looks import windows_at
 from sojourn.rollups.partials import BackfillReport, backfill, rebuild, refreshed
 from sojourn.rollups.reading import window_query, window_table
 from sojourn.rollups.spec import AggregateSpec, RollupSpec, rollups_from, user_rollup
@@ -47,4 +48,5 @@ __all__ = [
     "whole_past",
     "window_query",
     "window_table",
+    "windows_at",
 ]

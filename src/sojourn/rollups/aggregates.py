@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from sojourn.rollups.algebra import FLOATS, Aggregate, Row, Slide, Sql, State
 from sojourn.rollups.dialect import Dialect
-from sojourn.rollups.types import added, in_order, plus, sum_type
+from sojourn.rollups.types import added, in_order, not_kept, not_single, plus, sum_type
 
 Moment = tuple[datetime, str, Any]
 
@@ -104,6 +104,11 @@ class Min(Aggregate):
 
     function = "min"
 
+    @classmethod
+    def refuses(cls, kind: str) -> str | None:
+        """Types without an order that every engine shares."""
+        return not_single(kind)
+
     def of_row(self, row: Row) -> Any:
         """The state of one row."""
         return row["value"]
@@ -127,6 +132,11 @@ class Max(Aggregate):
     """The largest value (for text, in the order of its bytes). Null when there is none."""
 
     function = "max"
+
+    @classmethod
+    def refuses(cls, kind: str) -> str | None:
+        """Types without an order that every engine shares."""
+        return not_single(kind)
 
     def of_row(self, row: Row) -> Any:
         """The state of one row."""
@@ -193,6 +203,11 @@ class Last(Aggregate):
     function = "last"
     by_instant = True
     needs_columns = ("ts", "event_id")
+
+    @classmethod
+    def refuses(cls, kind: str) -> str | None:
+        """Types that a file does not give back."""
+        return not_kept(kind)
 
     def of_row(self, row: Row) -> Moment:
         """The state of one row. `event_id` is unique, so values are never compared."""

@@ -133,7 +133,7 @@ def cover_of(
             if isinstance(each, CalendarWindow)
             for as_of in looks
         },
-        fallback=Cell("day", found.first),
+        fallback=min((cell for cell in found.stored if cell.grain == "day"), default=None),
         known=known,
         mended=[
             MendedDay(day, as_of, bands)

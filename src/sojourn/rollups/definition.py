@@ -13,7 +13,7 @@ from sojourn.rollups.dialect import Dialect, dialect_of
 from sojourn.rollups.expressions import Expression, bound_types, check_on, check_pure, explain, parse
 from sojourn.rollups.grains import WEEKDAYS
 from sojourn.rollups.spec import AggregateSpec, RollupSpec
-from sojourn.rollups.types import is_number
+from sojourn.rollups.types import is_number, not_single
 from sojourn.rollups.windows import HourWindow, Reading, Window
 from sojourn.warehouse import Warehouse
 from sojourn.warehouse.engine import Engine
@@ -224,6 +224,12 @@ def _kinds(
         raise
     for name, each in spec.aggregates.items():
         _check_kinds(each, kinds[name], kinds.get(f"{name}__where", "BOOLEAN"), where=_where(spec, name))
+        needed = not_single(kinds.get(f"{name}__by", "VARCHAR"))
+        if needed is not None:
+            raise BadInput(
+                f"{_where(spec, name)}: a category is {needed}, and {each.by!r} is {kinds[f'{name}__by']}. "
+                f"Cast it: by = 'CAST({each.by} AS VARCHAR)'"
+            )
         check_on(engine, values[name], texts=reading[name], found=found, where=_where(spec, name))
     return kinds
 

@@ -15,7 +15,7 @@ class Dialect(Protocol):
     """The spellings that this room needs; one small class per engine."""
 
     name: str
-    semi_join: str
+    materialized: str
 
     def quote(self, name: str) -> str:
         """The name as an identifier."""
@@ -92,7 +92,7 @@ class DuckDBSql:
     """
 
     name = "DuckDB"
-    semi_join = "SEMI JOIN"
+    materialized = "MATERIALIZED"
 
     def quote(self, name: str) -> str:
         """The name as an identifier."""
@@ -197,7 +197,7 @@ class SparkSql:
     """
 
     name = "Spark"
-    semi_join = "LEFT SEMI JOIN"
+    materialized = ""
 
     def quote(self, name: str) -> str:
         """The name as an identifier."""

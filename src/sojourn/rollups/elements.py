@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from sojourn.rollups.algebra import Aggregate, ElementSql, Row, State
 from sojourn.rollups.dialect import Dialect
-from sojourn.rollups.types import added, in_order, plus
+from sojourn.rollups.types import added, in_order, not_single, plus
 
 Found = Mapping[Hashable, Any]
 COUNTED = {"n": "count(*)"}
@@ -58,6 +58,11 @@ class CountDistinct(Elements):
     takes_lists = True
     of_nothing = 0
 
+    @classmethod
+    def refuses(cls, kind: str) -> str | None:
+        """Types without an order that every engine shares; of lists, of their values."""
+        return not_single(kind.removesuffix("[]"))
+
     def elements(self, row: Row) -> Iterable[tuple[Hashable, Any]]:
         """The values."""
         return [(value, 1) for value in self.values(row)]
@@ -84,6 +89,11 @@ class TopK(Elements):
     function = "top_k"
     takes_lists = True
     default_k = 1
+
+    @classmethod
+    def refuses(cls, kind: str) -> str | None:
+        """Types without an order that every engine shares; of lists, of their values."""
+        return not_single(kind.removesuffix("[]"))
 
     def elements(self, row: Row) -> Iterable[tuple[Hashable, Any]]:
         """The values."""

@@ -19,6 +19,7 @@ from sojourn.warehouse import Warehouse
 
 NO_ROW = "(CAST(NULL AS VARCHAR(5)), CAST(NULL AS DATE), CAST(NULL AS DATE), CAST(0 AS BIGINT))"
 MENDED = "mended_rows"
+MONTH_DAYS = 31
 Lift = Callable[[str, Sequence[str]], str]
 
 
@@ -66,14 +67,15 @@ def window_query(
 class Windows:
     """One query for windows.
 
-    `only` is a relation of keys to which it keeps, None for all. `carried` are the windows whose states are wanted too.
+    `looks` is a relation of keys and `as_of` to which it keeps, None for all keys. `carried` are the windows whose
+    states are wanted too.
     """
 
     warehouse: Warehouse
     definition: Definition
     cover: Cover
     reading: Reading
-    only: str | None = None
+    looks: str | None = None
     carried: Reading = field(default_factory=dict)
 
     def query(self) -> str:
@@ -141,14 +143,18 @@ class Windows:
     def _every_state(self, table: str, taken: Sequence[str], lift: Lift) -> str:
         keys = ", ".join([*self.definition.keys, *taken])
         cells = self._partials(table, self.cover.cells)
-        parts = [f"SELECT as_of, bands, {keys} FROM {cells} JOIN cover USING (grain, start)"]
+        lies = "JOIN cover AS c ON c.grain = n.grain AND c.start = n.start AND c.as_of = n.as_of"
+        if self.looks is None:
+            parts = [f"SELECT as_of, bands, {keys} FROM {cells} JOIN cover USING (grain, start)"]
+        else:
+            parts = [f"SELECT c.as_of, c.bands, {keys} FROM ({self._looked_at(cells, taken)}) AS n {lies}"]
         for raw in self.cover.raw:
-            rows = self._restricted(f"({lift(raw.relation, ())})")
+            rows = f"({lift(raw.relation, ())})"
             parts.append(
                 f"SELECT DATE '{raw.as_of}' AS as_of, CAST({raw.bands} AS BIGINT) AS bands, {keys} FROM {rows}"
             )
         if self.cover.mended:
-            rows = self._restricted(f"({lift(MENDED, (AS_OF,))})")
+            rows = f"({lift(MENDED, (AS_OF,))})"
             seen = f"c.grain = 'raw' AND c.start = m.day AND c.as_of = m.{AS_OF}"
             parts.append(f"SELECT c.as_of, c.bands, {keys} FROM {rows} AS m JOIN cover AS c ON {seen}")
         if self.cover.lives:
@@ -161,23 +167,38 @@ class Windows:
             parts.append(f"SELECT l.as_of, l.bands, {listed} FROM {joined}")
         return " UNION ALL ".join(parts)
 
+    def _looked_at(self, cells: str, taken: Sequence[str]) -> str:
+        """The partials' states of the keys that are looked at, whatever windows they lie in."""
+        own = ", ".join([*(f"p.{key}" for key in self.definition.keys), *taken])
+        near = f"SELECT p.grain, p.start, k.as_of, {own} FROM {cells} AS p JOIN {self.looks} AS k"
+        # Apart, or an optimizer joins the looks with the cover first: a row per look and partial.
+        sql = self.definition.sql
+        within = f"{self._same_key('p', 'k')} AND p.start < {sql.day_after('k.as_of', str(self._reach_forth()))}"
+        back = self._reach_back()
+        if back is not None:
+            within += f" AND p.start >= {sql.day_after('k.as_of', str(-back))}"
+        return f"WITH near AS {sql.materialized} ({near} ON {within}) SELECT * FROM near"
+
+    def _reach_back(self) -> int | None:
+        """At most so many days before `as_of` begins a partial that any window reads; None: any number."""
+        starts = [window.start_days for window in self.cover.windows]
+        return None if None in starts else MONTH_DAYS - min(start for start in starts if start is not None)
+
+    def _reach_forth(self) -> int:
+        """So many days after `as_of` all windows are over."""
+        return max(window.end_days for window in self.cover.windows)
+
     def _life_days(self, table: str) -> str:
         """The states of all days before any `as_of`: of each `as_of` apart where what was known counts."""
         if self.cover.known is None:
             return self._partials(table, self.life_days)
-        return self._restricted(self.cover.known.day_states(table))
+        return self.cover.known.day_states(table)
 
     def _seen_from(self) -> list[str]:
         return [] if self.cover.known is None else ["as_of"]
 
     def _partials(self, table: str, cells: Sequence[Mapping[str, str]]) -> str:
-        return self._restricted(self.warehouse.relation(table, only=cells))
-
-    def _restricted(self, relation: str) -> str:
-        if self.only is None:
-            return relation
-        semi_join = self.definition.sql.semi_join
-        return f"(SELECT r.* FROM {relation} AS r {semi_join} {self.only} AS o ON {self._same_key('r', 'o')})"
+        return self.warehouse.relation(table, only=cells)
 
     def _same_key(self, left: str, right: str) -> str:
         return same_key(self.definition, left, right)

@@ -6,6 +6,7 @@ from typing import Any
 from sojourn.rollups.aggregates import Moment
 from sojourn.rollups.algebra import Aggregate, Row, Slide, Sql, State
 from sojourn.rollups.dialect import Dialect
+from sojourn.rollups.types import not_kept
 
 
 class Longest(Aggregate):
@@ -64,6 +65,11 @@ class LastN(Aggregate):
     function = "last_n"
     needs_columns = ("ts", "event_id")
     default_k = 10
+
+    @classmethod
+    def refuses(cls, kind: str) -> str | None:
+        """Types that a file does not give back."""
+        return not_kept(kind)
 
     def of_row(self, row: Row) -> tuple[Moment, ...]:
         """The state of one row."""

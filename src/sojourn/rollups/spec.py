@@ -12,6 +12,8 @@ from sojourn.rollups.windows import Window, named, past
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 MAX_WINDOWS = 60
+# Columns that partials and the queries over them have beside the keys.
+RESERVED = ("grain", "start", "as_of", "day", "bands", "element", "item")
 MANY_DAYS = 1_000_000
 
 
@@ -128,11 +130,19 @@ class RollupSpec(Spec):
     @model_validator(mode="after")
     def _no_clash(self) -> Self:
         self._check_windows()
-        taken = [*self.keys, "grain", "start", "as_of", *self.columns()]
+        taken = [name.lower() for name in (*self.keys, *RESERVED, *self.columns())]
         clash = sorted({name for name in taken if taken.count(name) > 1})
         if clash:
             raise ValueError(f"column {clash[0]!r} would come out twice; rename a key or an aggregate")
+        self._check_keys()
         return self
+
+    def _check_keys(self) -> None:
+        # Columns of states and of the steps from them to values: `spend__sum`, `n_7d`, `_value`.
+        windows = {window.name for each in self.reading().values() for window in each}
+        for key in self.keys:
+            if key.startswith("_") or "__" in key or key.lower().endswith(tuple(f"_{name}" for name in windows)):
+                raise ValueError(f"key {key!r} looks like a column of the rollup's own; rename it in the source")
 
     def _check_windows(self) -> None:
         for name, each in self.aggregates.items():

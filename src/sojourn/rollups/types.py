@@ -8,6 +8,11 @@ from sojourn.rollups.algebra import FLOATS, INTEGERS
 from sojourn.rollups.dialect import Dialect
 
 DECIMAL = re.compile(r"DECIMAL\((\d+),\s*(\d+)\)")
+SINGLE = INTEGERS | FLOATS | {
+    *("UBIGINT", "VARCHAR", "DATE", "BOOLEAN", "BLOB", "TIMESTAMP WITH TIME ZONE"),
+    *("TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS"),
+}
+LOST = re.compile(r"U?HUGEINT|INTERVAL|BIT|TIME|TIME WITH TIME ZONE|TIMESTAMP_NS|UUID|VARIANT|UNION\(.*")
 _EVERY_DIGIT = Context(prec=100)
 
 
@@ -32,6 +37,23 @@ def sum_type(kind: str) -> str:
 def is_number(kind: str) -> bool:
     """Whether values of this SQL type can be added: whole numbers up to 64 bits, decimals and doubles."""
     return kind in INTEGERS | FLOATS or (kind.startswith("DECIMAL(") and kind.endswith(")"))
+
+
+def not_single(kind: str) -> str | None:
+    """What is needed instead, in words, where values of this type have no order, or not the same in every engine.
+
+    >>> not_single("VARCHAR"), not_single("HUGEINT")
+    (None, 'a text, a number of at most 64 bits, a decimal, a date, an instant or a truth value')
+    """
+    if kind in SINGLE or DECIMAL.fullmatch(kind):
+        return None
+    return "a text, a number of at most 64 bits, a decimal, a date, an instant or a truth value"
+
+
+def not_kept(kind: str) -> str | None:
+    """What is needed instead, in words, where a file does not give values of this type back as they were."""
+    one = kind.rstrip("[]")
+    return "a type that Parquet keeps, such as BIGINT, DECIMAL(38,0) or VARCHAR" if LOST.fullmatch(one) else None
 
 
 def scale(kind: str) -> int:
