@@ -2,8 +2,10 @@
 
 from sojourn.rollups.algebra import Aggregate, ElementSql, Sql
 from sojourn.rollups.catalogue import AGGREGATES, aggregate
+from sojourn.rollups.conserved import verify_source
 from sojourn.rollups.daily import AdvanceReport, advance
 from sojourn.rollups.definition import Definition, define
+from sojourn.rollups.findings import Check, VerifySpec, some, told
 from sojourn.rollups.grains import Cell
 from sojourn.rollups.history import need_history
 from sojourn.rollups.known import Known, known_at
@@ -12,7 +14,9 @@ from sojourn.rollups.lifting import state_column
 from sojourn.rollups.looks import windows_at
 from sojourn.rollups.partials import BackfillReport, backfill, rebuild, refreshed
 from sojourn.rollups.reading import window_query, window_table
+from sojourn.rollups.rederived import differences, drawn
 from sojourn.rollups.spec import AggregateSpec, RollupSpec, rollups_from, user_rollup
+from sojourn.rollups.verify import missing_between, verify_files, verify_rollup
 from sojourn.rollups.windows import Reading, Window, ahead, named, past, whole_past
 
 __all__ = [
@@ -22,6 +26,7 @@ __all__ = [
     "AggregateSpec",
     "BackfillReport",
     "Cell",
+    "Check",
     "Definition",
     "ElementSql",
     "Known",
@@ -29,22 +34,31 @@ __all__ = [
     "Reading",
     "RollupSpec",
     "Sql",
+    "VerifySpec",
     "Window",
     "advance",
     "aggregate",
     "ahead",
     "backfill",
     "define",
+    "differences",
+    "drawn",
     "known_at",
     "ledger",
+    "missing_between",
     "named",
     "need_history",
     "past",
     "rebuild",
     "refreshed",
     "rollups_from",
+    "some",
     "state_column",
+    "told",
     "user_rollup",
+    "verify_files",
+    "verify_rollup",
+    "verify_source",
     "whole_past",
     "window_query",
     "window_table",

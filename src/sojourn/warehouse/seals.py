@@ -1,7 +1,7 @@
 """A seal on every stored file: where it belongs and a hash of its bytes, which tell a file that was changed or moved.
 
-Parquet as DuckDB and Spark write it has no checksums: a flipped bit in a page may decode to another value. The seal of a
-file of ours lies in its own footer, so that file and seal are swapped in as one; a folder that Spark wrote has its
+Parquet as DuckDB and Spark write it has no checksums: a flipped bit in a page may decode to another value. The seal of
+a file of ours lies in its own footer, so that file and seal are swapped in as one; a folder that Spark wrote has its
 files' hashes in the sidecar.
 """
 

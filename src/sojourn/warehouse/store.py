@@ -171,14 +171,13 @@ class Warehouse:
 
         Files in place have no seal of ours: their row groups are decoded instead.
         """
-        source = self._source(table)
+        source = self.registered(table)
         if source is not None:
             for day, files in source.days().items():
                 yield {"day": day}, decode_fault(files)
             return
-        for data in sorted(self._stored(table)):
-            partition = _values(data.relative_to(self.root / table))
-            yield partition, fault_of(data, place=_place(table, partition))
+        for partition in self.places(table):
+            yield partition, fault_of(self._path(table, partition), place=_place(table, partition))
         for folder in sorted(self.root.glob(f"{table}/**/*=*")):
             if not any(folder.iterdir()):
                 told = "is missing: its folder is empty. It was removed, or its writer was killed"
