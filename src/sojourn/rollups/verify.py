@@ -152,7 +152,8 @@ def _gaps(found: Standing) -> Check:
 
 
 def _named(cells: Sequence[Cell]) -> str:
-    return some(f"{cell.grain} {cell.start}" for cell in cells)
+    in_order = sorted(cells, key=lambda cell: (cell.start, cell.grain))
+    return some(f"{cell.grain} {cell.start}" for cell in in_order)
 
 
 def _mend(cells: Sequence[Cell]) -> str:
