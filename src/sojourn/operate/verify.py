@@ -8,7 +8,7 @@ from sojourn.features import FeatureSpec, verify_features
 from sojourn.rollups import Check, RollupSpec, VerifySpec, verify_files, verify_rollup, verify_source
 from sojourn.warehouse import Warehouse
 
-PREFIXES = ("rollup_", "windows_")
+PREFIXES = ("rollup_", "windows_", "rests_")
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def _tables(warehouse: Warehouse) -> list[str]:
 
 
 def _undeclared(warehouse: Warehouse, rollups: Sequence[RollupSpec]) -> list[Check]:
-    known = {name for each in rollups for name in (each.table, each.windows_table)}
+    known = {name for each in rollups for name in (each.table, each.windows_table, each.rests_table)}
     there = [name for name in warehouse.tables() if name.startswith(PREFIXES)]
     why = "no rollup that is declared made it, so its files alone were looked at"
     return [

@@ -5,7 +5,7 @@ from sojourn.rollups.catalogue import AGGREGATES, aggregate
 from sojourn.rollups.conserved import verify_source
 from sojourn.rollups.daily import AdvanceReport, advance
 from sojourn.rollups.definition import Definition, define
-from sojourn.rollups.findings import Check, VerifySpec, some, told
+from sojourn.rollups.findings import Check, VerifySpec
 from sojourn.rollups.grains import Cell
 from sojourn.rollups.history import need_history
 from sojourn.rollups.known import Known, known_at
@@ -13,10 +13,10 @@ from sojourn.rollups.ledger import Ledger, ledger
 from sojourn.rollups.lifting import state_column
 from sojourn.rollups.looks import windows_at
 from sojourn.rollups.partials import BackfillReport, backfill, rebuild, refreshed
+from sojourn.rollups.plan import Line, Load, Plan, plan
 from sojourn.rollups.reading import window_query, window_table
-from sojourn.rollups.rederived import differences, drawn
 from sojourn.rollups.spec import AggregateSpec, RollupSpec, rollups_from, user_rollup
-from sojourn.rollups.verify import missing_between, verify_files, verify_rollup
+from sojourn.rollups.verify import verify_files, verify_rollup
 from sojourn.rollups.windows import Reading, Window, ahead, named, past, whole_past
 
 __all__ = [
@@ -31,6 +31,9 @@ __all__ = [
     "ElementSql",
     "Known",
     "Ledger",
+    "Line",
+    "Load",
+    "Plan",
     "Reading",
     "RollupSpec",
     "Sql",
@@ -41,20 +44,16 @@ __all__ = [
     "ahead",
     "backfill",
     "define",
-    "differences",
-    "drawn",
     "known_at",
     "ledger",
-    "missing_between",
     "named",
     "need_history",
     "past",
+    "plan",
     "rebuild",
     "refreshed",
     "rollups_from",
-    "some",
     "state_column",
-    "told",
     "user_rollup",
     "verify_files",
     "verify_rollup",

@@ -1,4 +1,4 @@
-"""A day comes in; out comes what its windows read: which partials cover each, and how much that is beside the raw days."""
+"""A day comes in; out comes what its windows read: which partials cover each, and how much that is of the raw days."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -8,11 +8,12 @@ from functools import cached_property
 
 from sojourn.rollups.cover import cover_of
 from sojourn.rollups.daily import How, can_slide, windows_fingerprint
-from sojourn.rollups.grains import ONE_DAY, Cell
+from sojourn.rollups.findings import some
+from sojourn.rollups.grains import ONE_DAY, Cell, month_of
 from sojourn.rollups.ledger import Ledger, ledger
-from sojourn.rollups.sliding import sliding
+from sojourn.rollups.sliding import carried, sliding
 from sojourn.rollups.spec import RollupSpec
-from sojourn.rollups.windows import HourWindow, Reading, Window, past, reach
+from sojourn.rollups.windows import HourWindow, Reading, Window, reach
 from sojourn.warehouse import PartitionInfo, Warehouse
 
 GRAINS = ("month", "week", "day")
@@ -54,14 +55,16 @@ class Line:
 class Plan:
     """How the windows of a rollup come about, as seen from a day.
 
-    `lines` has a line for each window; `total` is all of them from partials, and `way` what `advance` would read, each
-    partial once. `how` is its way: the windows are `current`, slide on from the day before's, or are covered by partials.
+    `lines` has a line for each window; `total` is all of them from partials, each of which is read once, and `way` what
+    `advance` would read. `how` is its way: the windows are `current`, slide on from the day before's, or are covered;
+    `told` says it in words.
     `behind` are the partials that are missing or stale and would be built first.
     """
 
     table: str
     as_of: date
     how: How
+    told: str
     lines: tuple[Line, ...]
     total: Line
     way: Line
@@ -89,7 +92,12 @@ def plan(warehouse: Warehouse, spec: RollupSpec, *, as_of: date) -> Plan:
     behind = tuple(sorted((cell for cell in used if not found.is_current(cell)), key=lambda cell: cell.start))
     others = found.other_definitions()
     notes = [f"{days} days were made by another definition, {mark}" for mark, days in others.items() if mark]
-    return Plan(spec.table, as_of, how, lines, total, _way(sizes, how, as_of, total), behind, tuple(notes))
+    if behind:
+        names = some(f"{cell.grain} {cell.start}" for cell in behind)
+        notes.append(f"missing or stale, and built first: {_number(len(behind), 'partial')}, {names}")
+    told, reads = _way(sizes, how, as_of, total)
+    way = Line("advance", how, reads, total.naive)
+    return Plan(spec.table, as_of, how, told, lines, total, way, behind, tuple(notes))
 
 
 class _Sizes:
@@ -121,12 +129,18 @@ class _Sizes:
         """These partials in each table that the aggregates need; the raw day of one that would have to be built."""
         tables = [self.spec.table, *(self.spec.table_of(name) for name in self.definition.long if reading.get(name))]
         current = [cell for cell in cells if self.found.is_current(cell)]
-        stored = (
-            self._partials[table, cell.grain, str(cell.start)]
-            for cell in current
-            for table in tables
-        )
+        stored = (self._partials[table, cell.grain, str(cell.start)] for cell in current for table in tables)
         return _load(stored) + self.raw([cell.start for cell in cells if cell not in set(current)])
+
+    def rests(self, day: date) -> Load:
+        """What the rest of a day's month is read from: its stored states, or the days that they are made of."""
+        stored = self.warehouse.partition(self.spec.rests_table, {"start": str(month_of(day))})
+        month = Cell("month", month_of(day))
+        return (
+            _load([stored])
+            if stored
+            else self.partials([Cell("day", each) for each in self.found.days(day, month.end)], {})
+        )
 
     def windows(self, as_of: date) -> Load:
         """The stored windows as of a day."""
@@ -169,44 +183,58 @@ def _how(warehouse: Warehouse, found: Ledger, as_of: date) -> How:
     return "slid" if sliding(found.definition) and can_slide(warehouse, found, as_of) else "covered"
 
 
-def _way(sizes: _Sizes, how: How, as_of: date, total: Line) -> Line:
+def _way(sizes: _Sizes, how: How, as_of: date, total: Line) -> tuple[str, Load]:
     """What `advance` would read of partials and of stored windows."""
     if how == "current":
-        return Line("advance", "nothing: the windows are current", Load(), total.naive)
+        return "the windows are current, and nothing is read", Load()
     if how == "covered":
-        return Line("advance", f"covered: {total.cover}", total.reads, total.naive)
-    carried = sliding(sizes.definition)
-    gone = {window.start_days for windows in carried.values() for window in windows if window.start_days is not None}
-    moved = [as_of - ONE_DAY, *(as_of + (start - 1) * ONE_DAY for start in gone)]
-    days = [Cell("day", day) for day in moved if sizes.found.days(day, day + ONE_DAY)]
-    rest, again = _rest(sizes, carried), _again(sizes, carried)
-    still = _shared(sizes, "rest", rest, as_of)
-    lost = _shared(sizes, "again", again, as_of)
-    reads = sizes.windows(as_of - ONE_DAY) + sizes.partials(days, {}) + still.reads + lost.reads
-    told = [f"the windows as of {as_of - ONE_DAY}", _number(len(days), "day") + " in and out"]
-    told += [f"for {_number(len(_distinct(rest)), 'other window')} {still.cover}"] if rest else []
-    told += [f"for keys that lose a value {lost.cover}"] if again else []
-    return Line("advance", f"slid: {'; '.join(told)}", reads, total.naive)
+        return f"the windows are read from {total.cover}", total.reads
+    slid, yesterday = sliding(sizes.definition), as_of - ONE_DAY
+    left = {window: window.span(yesterday)[0] for window in _distinct(slid) if window.start_days is not None}
+    days = [day for day in (yesterday, *left.values()) if sizes.found.days(day, day + ONE_DAY)]
+    reads = sizes.windows(yesterday) + sizes.partials([Cell("day", day) for day in days], {})
+    told = [f"those as of {yesterday}", f"{_number(len(days), 'day')} in and out"]
+    rests = {month_of(day): day for window, day in left.items() if _falls_back(sizes, slid, window)}
+    if rests:
+        reads = sum((sizes.rests(day) for day in rests.values()), reads)
+        told.append(f"the rests of {_number(len(rests), 'month')}")
+    for what, reading in (("other", _others(sizes, slid)), ("turned", _turned(sizes, as_of))):
+        if reading:
+            line = _shared(sizes, what, reading, as_of)
+            reads += line.reads
+            told.append(f"for {_number(len(_distinct(reading)), f'{what} window')} {line.cover}")
+    return f"the windows slide on from {'; '.join(told)}", reads
 
 
-def _rest(sizes: _Sizes, carried: Reading) -> Reading:
+def _falls_back(sizes: _Sizes, slid: Reading, window: Window) -> bool:
+    """Whether any value of this window, lost with the day that goes out, is looked for in the rest of its month."""
+    slides = (sizes.definition.wide[name].slide for name, windows in slid.items() if window in windows)
+    return any(slide is not None and slide.falls_back for slide in slides)
+
+
+def _others(sizes: _Sizes, slid: Reading) -> Reading:
     """The windows that do not slide."""
     kept = {
-        name: [window for window in windows if window not in carried.get(name, ())]
+        name: [window for window in windows if window not in slid.get(name, ())]
         for name, windows in sizes.definition.reading.items()
     }
     return {name: windows for name, windows in kept.items() if windows}
 
 
-def _again(sizes: _Sizes, carried: Reading) -> Reading:
-    """The windows that can lose a value with the day that goes out."""
-    wide = sizes.definition.wide
-    leads = {
-        name: [window for window in windows if window.start_days is not None]
-        for name, windows in carried.items()
-        if (slide := wide[name].slide) is not None and slide.lead is not None
+def _turned(sizes: _Sizes, as_of: date) -> Reading:
+    """What is carried since the end of a month that now is another's, and so is read from partials."""
+    before, now = carried(sizes.definition, as_of - ONE_DAY), carried(sizes.definition, as_of)
+    turned = {
+        name: [
+            window
+            for window, old in zip(windows, before[name], strict=True)
+            if window.start_days is not None
+            and window.name.endswith("_since")
+            and window.span(as_of)[0] != old.span(as_of - ONE_DAY)[0]
+        ]
+        for name, windows in now.items()
     }
-    return {name: windows for name, windows in leads.items() if windows}
+    return {name: windows for name, windows in turned.items() if windows}
 
 
 def _distinct(reading: Reading) -> set[Window]:

@@ -98,8 +98,9 @@ class _Sample:
         reading = {name: [window] for name in definition.aggregates}
         cover = Cover([window], [CoverRow(cell, cell.end, 1)])
         relation = warehouse.relation(definition.spec.table, only=[cell.partition])
-        with warehouse.engine.table(self._keys(relation, share)) as name:
-            query = Windows(warehouse, definition, cover, reading, only=name).query()
+        keys = self._keys(relation, share)
+        with warehouse.engine.table(keys.with_columns(as_of=pl.lit(cell.end))) as name:
+            query = Windows(warehouse, definition, cover, reading, looks=name).query()
             stored = warehouse.engine.frame(query)
             raw = self._raw(name, self._found.found.days(cell.start, cell.end))
         self._compare(stored, raw, reading, cell.end, place=f"in the {cell.grain} from {cell.start}")
@@ -120,8 +121,7 @@ class _Sample:
         return every[sorted(map(int, self._chance.choice(every.height, size=size, replace=False)))]
 
     def _only(self, relation: str, keys: str) -> str:
-        semi_join = self._definition.sql.semi_join
-        return f"{relation} AS r {semi_join} {keys} AS o ON {same_key(self._definition, 'r', 'o')}"
+        return f"{relation} AS r JOIN {keys} AS o ON {same_key(self._definition, 'r', 'o')}"
 
     def _raw(self, keys: str, days: Sequence[date]) -> Raw:
         definition, spec = self._definition, self._definition.spec

@@ -6,13 +6,13 @@ from typing import TypeVar
 
 import numpy as np
 
-from sojourn.rollups.cover import cover_of
+from sojourn.rollups.daily import covered_query
 from sojourn.rollups.findings import Check, VerifySpec, told
-from sojourn.rollups.grains import Cell
-from sojourn.rollups.lifting import key_columns, queries, source_rows, state_columns
+from sojourn.rollups.grains import Cell, month_of
+from sojourn.rollups.lifting import key_columns, queries, source_rows, state_column, state_columns
 from sojourn.rollups.partials import merge_query
-from sojourn.rollups.reading import Windows
-from sojourn.rollups.sliding import sliding
+from sojourn.rollups.rests import rest_query, rests_fingerprint
+from sojourn.rollups.sliding import falling_back
 from sojourn.rollups.standing import Standing
 from sojourn.warehouse import Warehouse
 
@@ -30,7 +30,8 @@ def verify_contents(found: Standing, spec: VerifySpec) -> list[Check]:
     ]
     as_ofs = drawn(found.current_windows, spec.partitions, chance)
     checks = [_partials(found, table, cells) for table in found.found.definition.tables()]
-    return [*checks, *([_windows(found, as_ofs)] if found.windows else [])]
+    checks += [_windows(found, as_ofs)] if found.windows else []
+    return [*checks, *([_rests(found)] if found.warehouse.has(found.spec.rests_table) else [])]
 
 
 def drawn(things: Sequence[T], count: int | None, chance: np.random.Generator) -> list[T]:
@@ -62,24 +63,45 @@ def _lifted(found: Standing, table: str, cell: Cell) -> str:
 def _merged(found: Standing, table: str, cell: Cell) -> str:
     days = [Cell("day", day).partition for day in found.found.days(cell.start, cell.end)]
     relation = found.warehouse.relation(table, only=days)
-    return merge_query(found.found.definition, table, relation, start=cell.start)
+    return merge_query(found.found.definition, table, relation)
 
 
 def _windows(found: Standing, as_ofs: Sequence[date]) -> Check:
     warehouse, ledger = found.warehouse, found.found
-    definition, table = ledger.definition, found.spec.windows_table
+    keys, table = ledger.definition.keys, found.spec.windows_table
     wrong = []
     for as_of in as_ofs:
-        cover = cover_of(warehouse, ledger, [as_of], definition.windows)
-        windows = Windows(warehouse, definition, cover, definition.reading, carried=sliding(definition))
-        names = [name for name in windows.names() if name not in definition.keys]
-        stored = warehouse.relation(table, only=[{"as_of": str(as_of)}])
-        kinds = warehouse.engine.columns(f"SELECT * FROM {stored}")
+        query = covered_query(warehouse, ledger, as_of)
+        kinds = warehouse.engine.columns(query)
         # A sum of doubles inside a list depends on which partials stood there: `recomputed` allows for that.
-        exact = [name for name in names if kinds.get(name) in FLOATING or "DOUBLE" not in kinds.get(name, "")]
-        faults = differences(warehouse, stored, derived=windows.query(), keys=definition.keys, columns=exact)
+        exact = [name for name, kind in kinds.items() if kind in FLOATING or "DOUBLE" not in kind]
+        columns = [name for name in map(ledger.definition.sql.quote, exact) if name not in keys]
+        stored = warehouse.relation(table, only=[{"as_of": str(as_of)}])
+        faults = differences(warehouse, stored, derived=query, keys=keys, columns=columns)
         wrong += [f"as_of={as_of} {fault}" for fault in faults]
     return Check("made anew", table, len(as_ofs), "days looked from", told(wrong))
+
+
+def _rests(found: Standing) -> Check:
+    """What sliding windows fall back on; a stale partition is none of a window's, as it is made again before use."""
+    warehouse, ledger, table = found.warehouse, found.found, found.spec.rests_table
+    definition = ledger.definition
+    names = falling_back(definition)
+    algebras = {name: definition.wide[name] for name in names}
+    parts = [state_column(name, part) for name, algebra in algebras.items() for part in algebra.gathering()]
+    have = {cell.start for cell in found.current if cell.grain == "day"}
+    looked, wrong = 0, []
+    for info in warehouse.partitions(table):
+        since = date.fromisoformat(info.fingerprint.partition(".")[0])
+        needed = ledger.days(since, Cell("month", month_of(since)).end)
+        if info.fingerprint != rests_fingerprint(ledger, algebras, since) or not have.issuperset(needed):
+            continue
+        looked += 1
+        query = rest_query(warehouse, ledger, algebras, since)
+        stored = warehouse.relation(table, only=[info.partition])
+        faults = differences(warehouse, stored, derived=query, keys=["day", *definition.keys], columns=parts)
+        wrong += [f"month {info.partition['start']} {fault}" for fault in faults]
+    return Check("made anew", table, looked, "partitions", told(wrong))
 
 
 def differences(

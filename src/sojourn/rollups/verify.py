@@ -47,7 +47,7 @@ def verify_rollup(
     if not warehouse.has(rollup.table):
         return [Check("fingerprints", rollup.table, 0, "partials", notes=("nothing is built yet",))]
     wide = [table for table in warehouse.tables() if table.startswith(f"{rollup.table}__")]
-    broken = sorted({rollup.source, rollup.table, rollup.windows_table, *wide} & set(unreliable))
+    broken = sorted({rollup.source, rollup.table, rollup.windows_table, rollup.rests_table, *wide} & set(unreliable))
     if broken:
         why = f"files of {some(broken)} are damaged: restore them, or remove their partitions, and verify again"
         return [Check("all else", rollup.table, 0, "partials", skipped=why)]
