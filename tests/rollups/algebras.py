@@ -1,7 +1,7 @@
 """Every aggregate with types and settings that suit it, random logs for them, and their SQL from rows to values.
 
-The SQL takes the longest way there is: a day's rows are cut in parts, the parts merged two by two, days merged into
-spans, spans opened and merged by band, and read over two windows.
+The SQL takes the longest way there is: a day's rows are cut in parts, the parts merged two by two, what a day keeps
+merged into spans, and spans read over two windows.
 """
 
 import math
@@ -16,6 +16,7 @@ import polars as pl
 
 from sojourn.core import MONEY, UTC_US
 from sojourn.rollups import AGGREGATES, Aggregate, ElementSql, Sql, aggregate
+from sojourn.rollups.definition import whole as as_lifted
 from sojourn.rollups.dialect import Dialect, DuckDBSql
 
 FIRST, SECOND, AS_OF = date(2024, 2, 26), date(2024, 3, 4), date(2024, 3, 12)
@@ -155,18 +156,20 @@ def truth(case: Case, log: list[Row]) -> tuple[Any, Any]:
     return each.finish(each.lift(early), end), each.finish(each.lift(log), AS_OF)
 
 
-def values_sql(case: Case, engine: Dialect, table: str) -> str:
-    """A query for `log` and its values over the days before `SECOND` and over all."""
+def values_sql(case: Case, engine: Dialect, table: str, *, in_order: bool = True) -> str:
+    """A query for `log` and its values over the days before `SECOND` and over all.
+
+    With `in_order` false states are kept as for sources whose days overlap in time.
+    """
     each = case.bound()
     algebra = each.sql(engine)
     if isinstance(algebra, Sql):
-        steps = _lifted(algebra, table) + _merged(algebra, engine)
-        return _query(steps, _wide_value(algebra))
+        algebra = algebra if in_order else as_lifted(algebra)
+        return _query(_lifted(algebra, table) + _merged(algebra), _wide_value(algebra))
     element = algebra.element.format(value="item" if algebra.lists else "value", by="category")
     unnested = engine.items("value") if algebra.lists else ""
     rows = f"(SELECT *, {element} AS element FROM (SELECT * FROM {table}) AS _rows{unnested})"
-    steps = _lifted(algebra, rows) + _merged(algebra, engine)
-    return _query([*steps, *_element_steps(algebra)], _element_value(algebra))
+    return _query([*_lifted(algebra, rows), *_merged(algebra), *_element_steps(algebra)], _element_value(algebra))
 
 
 def _query(steps: list[tuple[str, str]], last: str) -> str:
@@ -185,20 +188,33 @@ def _keys(algebra: Sql | ElementSql, *keys: str) -> str:
     return ", ".join([*keys, "element"] if isinstance(algebra, ElementSql) else keys)
 
 
-def _merged(algebra: Sql | ElementSql, engine: Dialect) -> list[tuple[str, str]]:
+def _merged(algebra: Sql | ElementSql) -> list[tuple[str, str]]:
     """From parts of a day to halves, days and spans of a week."""
     span = f"CASE WHEN day < DATE '{SECOND}' THEN DATE '{FIRST}' ELSE DATE '{SECOND}' END"
-    days = f"(SELECT *, {span} AS span FROM days)"
+    whole_day, day_keys = _merge(algebra.merge, "halves", _keys(algebra, "log", "day")), _keys(algebra, "log")
+    made = {part: f"s_{part}" for part in algebra.lift}
+    kept = algebra.reading() if isinstance(algebra, Sql) else {part: f"{{{part}}}" for part in algebra.lift}
+    opened = ", ".join(
+        [f"{span} AS span", day_keys, *(f"{sql.format(**made)} AS s_{part}" for part, sql in kept.items())]
+    )
     return [
-        ("halves", _merge(algebra, "(SELECT *, part % 2 AS half FROM lifted)", _keys(algebra, "log", "day", "half"))),
-        ("days", _merge(algebra, "halves", _keys(algebra, "log", "day"))),
-        ("spans", _merge(algebra, days, _keys(algebra, "log", "span"), offset=engine.days_between("span", "day"))),
+        (
+            "halves",
+            _merge(algebra.merge, "(SELECT *, part % 2 AS half FROM lifted)", _keys(algebra, "log", "day", "half")),
+        ),
+        ("days", f"SELECT {opened} FROM ({whole_day}) AS _days"),
+        ("spans", _merge(_across(algebra), "days", _keys(algebra, "log", "span"))),
     ]
 
 
-def _merge(algebra: Sql | ElementSql, relation: str, keys: str, offset: str = "0") -> str:
-    stored = {part: f"s_{part}" for part in algebra.lift}
-    parts = [f"{sql.format(**stored, only='', offset=offset)} AS s_{part}" for part, sql in algebra.merge.items()]
+def _across(algebra: Sql | ElementSql) -> Mapping[str, str]:
+    """The templates that merge states of different days."""
+    return algebra.gathering() if isinstance(algebra, Sql) else algebra.merge
+
+
+def _merge(templates: Mapping[str, str], relation: str, keys: str) -> str:
+    stored = {part: f"s_{part}" for part in templates}
+    parts = [f"{sql.format(**stored, only='')} AS s_{part}" for part, sql in templates.items()]
     return f"SELECT {', '.join([keys, *parts])} FROM {relation} GROUP BY {keys}"
 
 
@@ -207,20 +223,14 @@ def _inside(window: str, day: str) -> str:
 
 
 def _wide_value(algebra: Sql) -> str:
-    stored = {part: f"s_{part}" for part in algebra.lift}
-    opened = [f"{sql.format(**stored)} AS r_{part}" for part, sql in algebra.reading().items()]
-    read = {part: f"r_{part}" for part in algebra.reading()}
-    gathering = algebra.gathering().items()
-    banded = [f"{sql.format(**read, only='', offset='0')} AS r_{part}" for part, sql in gathering]
-    relation = f"(SELECT {', '.join(['log', 'span', *opened])} FROM spans)"
-    relation = f"(SELECT {', '.join(['log', 'span', *banded])} FROM {relation} GROUP BY log, span)"
+    stored = {part: f"s_{part}" for part in algebra.gathering()}
     values = []
     for window in ("early", "whole"):
         only = _inside(window, "span")
-        gathered = {part: sql.format(**read, only=only, offset="0") for part, sql in gathering}
+        gathered = {part: sql.format(**stored, only=only) for part, sql in algebra.gathering().items()}
         finished = algebra.finish.format(**gathered, as_of=f"DATE '{AS_OF}'")
         values.append(f"{finished} AS {window}")
-    return f"SELECT {', '.join(['log', *values])} FROM {relation} GROUP BY log"
+    return f"SELECT {', '.join(['log', *values])} FROM spans GROUP BY log"
 
 
 def _element_steps(algebra: ElementSql) -> list[tuple[str, str]]:

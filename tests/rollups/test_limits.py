@@ -17,7 +17,7 @@ from tests.rollups.logs import Event, put_events, rollup
 from tests.rollups.test_aggregates import same
 
 DUCKDB = DuckDBEngine(EngineSpec(threads=1))
-LARGE = {
+LARGE: dict[str, list[int] | list[Decimal]] = {
     "money": [Decimal(10**17 + n).scaleb(-4) for n in range(50)],
     "fine": [Decimal(n * 10**16 + n).scaleb(-9) for n in range(-9, 10)],
     "bigint": [1_700_000_000_000_000 + n for n in (0, 0, 1, 1, 2)],

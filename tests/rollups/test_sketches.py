@@ -10,6 +10,7 @@ import pytest
 
 from sojourn.rollups import aggregate
 from sojourn.rollups.dialect import DuckDBSql, dialect_of
+from sojourn.rollups.sketches import ApproxCountDistinct
 from sojourn.warehouse import DuckDBEngine, Engine, EngineSpec
 from sojourn.warehouse.spark import SparkEngine
 from tests.rollups.algebras import Case, values_sql
@@ -29,7 +30,7 @@ POWERS = [sign * 2.0**power * near for power in range(-996, 1023) for near in (1
 
 @pytest.mark.parametrize("size", [1, 10, 100, 1_000, 5_000, 20_000, 100_000, 1_000_000])
 def test_approximate_distinct_errs_by_four_standard_errors_at_most(size):
-    algebra = aggregate("approx_count_distinct")(kind="VARCHAR").sql(DuckDBSql())
+    algebra = ApproxCountDistinct(kind="VARCHAR").sql(DuckDBSql())
     for seed in range(3):
         lifted = (
             f"SELECT {algebra.element.format(value='value')} AS element, "
@@ -65,8 +66,8 @@ def test_whole_numbers_up_to_127_are_exact():
 
 
 def test_the_largest_numbers_there_are_keep_their_bound():
-    for value in (2**63 - 1, -(2**63)):
-        assert_near(quantile([value], "BIGINT", 0.5), value)
+    for whole in (2**63 - 1, -(2**63)):
+        assert_near(quantile([whole], "BIGINT", 0.5), whole)
     for value in (math.inf, math.nan, 1.7e308):
         assert_near(quantile([value], "DOUBLE", 0.5), 1.7e308)
     assert_near(quantile([-math.inf], "DOUBLE", 0.5), -1.7e308)
@@ -103,7 +104,8 @@ def quantile(values: list[Any], kind: str, q: float) -> float:
 
 def exact(values: list[Any], q: float) -> float:
     """The smallest value that at least a share q of all does not exceed."""
-    return sorted(values)[max(math.ceil(q * len(values)), 1) - 1]
+    found: float = sorted(values)[max(math.ceil(q * len(values)), 1) - 1]
+    return found
 
 
 def assert_near(found: float, wanted: float) -> None:

@@ -170,8 +170,8 @@ def in_window(window: str, as_of: date, events: list[Event], zone: str, week_sta
         first = min((day_of(event, zone) for event in events), default=as_of)
         return [event for event in past if day_of(event, zone) < first + 7 * ONE_DAY], as_of
     if window.endswith("h") and window != "last_month":
-        start = datetime.combine(as_of, time(0), ZoneInfo(zone)).astimezone(UTC) - timedelta(hours=int(window[:-1]))
-        return [event for event in past if event["ts"] >= start], as_of
+        midnight = datetime.combine(as_of, time(0), ZoneInfo(zone)).astimezone(UTC)
+        return [event for event in past if event["ts"] >= midnight - timedelta(hours=int(window[:-1]))], as_of
     start, end = span(window, as_of, week_start)
     return [event for event in past if start <= day_of(event, zone) < end], end
 

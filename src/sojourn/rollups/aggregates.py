@@ -160,7 +160,7 @@ class Max(Aggregate):
 class ActiveDays(Aggregate):
     """On how many business days there was such a row. 0 when on none.
 
-    In SQL the state is a bitmap, bit 0 for the first day of the partial's span: a month's 31 days fit one BIGINT.
+    In SQL the state of a day is 1, and those of different days add up.
     """
 
     function = "active_days"
@@ -184,12 +184,11 @@ class ActiveDays(Aggregate):
         """The number of days."""
         return len(state)
 
-    def sql(self, engine: Dialect) -> Sql:
+    def sql(self, engine: Dialect) -> Sql:  # noqa: ARG002
         """The same algebra in SQL."""
         return Sql(
-            lift={"bits": "max(CASE WHEN {value} IS NOT NULL THEN CAST(1 AS BIGINT) END)"},
-            merge={"bits": f"bit_or({engine.shift_left('{bits}', by='{offset}')}) {{only}}"},
-            read={"days": "CAST(bit_count({bits}) AS BIGINT)"},
+            lift={"days": "max(CASE WHEN {value} IS NOT NULL THEN CAST(1 AS BIGINT) END)"},
+            merge={"days": "max({days}) {only}"},
             gather={"days": "CAST(sum({days}) {only} AS BIGINT)"},
             finish="coalesce({days}, 0)",
             slide=Slide(sums={"days": "BIGINT"}),

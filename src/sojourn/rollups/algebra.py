@@ -51,10 +51,9 @@ class Slide:
 class Sql:
     """An aggregate's algebra in SQL: per part of the state a template, whose braces name what is filled in.
 
-    - `lift` makes parts from rows; `{value}` is NULL where the filter does not hold.
-    - `merge` joins stored states cut from the same rows in any way. `{<part>}` is a stored column, `{only}` stands
-      where a `FILTER` may come, `{offset}` is the number of days from the start of the span merged into to the start
-      of each state's own span.
+    - `lift` makes parts from rows of one day; `{value}` is NULL where the filter does not hold.
+    - `merge` joins states of the same day, however its rows were cut, and without `gather` those of different days too.
+      `{<part>}` is a column of the state, `{only}` stands where a `FILTER` may come.
     - `read` is what a partial of whole days keeps of a state, and `gather` merges what is kept. No two of the partials
       that are ever merged share a day, which makes active days, first and last several times smaller and cheaper.
     - `finish` is the value, a scalar over gathered columns; `{as_of}` is the day from whose start one looks back.

@@ -19,7 +19,7 @@ from sojourn.warehouse import Warehouse
 from sojourn.warehouse.engine import Engine
 
 # Raised when the meaning of a stored state changes, so that partials made before are known to be old.
-STATES = "2"
+STATES = "3"
 PRESENCE = "_rows"
 
 
