@@ -43,8 +43,8 @@ def window_table(
         known = known_at(warehouse, found, as_ofs, after_hours=known_after_hours)
         known.need_history(found.definition.windows)
     query = window_query(warehouse, found, as_ofs=as_ofs, reading=found.definition.reading, known=known)
-    order = ", ".join(found.definition.sql.quote(name) for name in ("as_of", *spec.keys))
-    return warehouse.engine.frame(f"{query} ORDER BY {order}")
+    # Sorted here: Spark would compute the whole query twice, first for a sample of its keys.
+    return warehouse.engine.frame(query).sort("as_of", *spec.keys, nulls_last=True)
 
 
 def window_query(
