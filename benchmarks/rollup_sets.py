@@ -1,9 +1,9 @@
 """Distinct items over seven windows, and windows of 200,000 labels: partials beside DuckDB over the raw log.
 
-Run it as `python -m benchmarks.rollup_sets`. Both read 20 M events of 500,000 users; an event is about one of 1,000
-Run it as `python -m benchmarks.rollup_sets`. Both read 20 M events of 500,000 users; an event is about one of 1,000
-user; the raw log is asked on every seventh morning only, as it takes long and always the same. Labels: three aggregates
-over seven windows for 200,000 pairs of user and day, beside a range join; the days are one, five or 35.
+Run it as `python -m benchmarks.rollup_sets`. Both read 20 M events of 500,000 users; an event is of one of 1,000 items.
+Distinct items: on consecutive mornings, the number of different items in each of seven windows, written for every user;
+the raw log is asked on every seventh morning only, as it takes long and always the same. Labels: three aggregates over
+seven windows for 200,000 pairs of user and day, beside a range join; the days are one, five or 35.
 """
 
 import random
