@@ -8,10 +8,14 @@ from sojourn.rollups.algebra import FLOATS, INTEGERS
 from sojourn.rollups.dialect import Dialect
 
 DECIMAL = re.compile(r"DECIMAL\((\d+),\s*(\d+)\)")
-SINGLE = INTEGERS | FLOATS | {
-    *("UBIGINT", "VARCHAR", "DATE", "BOOLEAN", "BLOB", "TIMESTAMP WITH TIME ZONE"),
-    *("TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS"),
-}
+SINGLE = (
+    INTEGERS
+    | FLOATS
+    | {
+        *("UBIGINT", "VARCHAR", "DATE", "BOOLEAN", "BLOB", "TIMESTAMP WITH TIME ZONE"),
+        *("TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS"),
+    }
+)
 LOST = re.compile(r"U?HUGEINT|INTERVAL|BIT|TIME|TIME WITH TIME ZONE|TIMESTAMP_NS|UUID|VARIANT|UNION\(.*")
 _EVERY_DIGIT = Context(prec=100)
 
