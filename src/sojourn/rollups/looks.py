@@ -23,8 +23,8 @@ def windows_at(
     the same order, with `<aggregate>_<window>` added.
 
     Counts, sums and active days of nothing are 0, every other value of nothing is null, also for keys that the source
-    has never had. `known_after_hours` is that of `window_table`. Raises `MissingColumn` and `BadInput` for looks without
-    keys or days, and as `window_table` does.
+    has never had. `known_after_hours` is `window_table`'s. Raises `MissingColumn` and `BadInput` for looks without keys
+    or days, and as `window_table` does.
     """
     where = f"rollups.windows_at with rollup {spec.name!r}"
     need_columns(looks, [*spec.keys, "as_of"], where=where)
