@@ -10,7 +10,7 @@ from polars.testing import assert_frame_equal
 
 from sojourn.core import UTC_US, BadInput
 from sojourn.events import IngestSpec, ingest, register_events
-from sojourn.rollups import AggregateSpec, RollupSpec, backfill, known_at, ledger, window_table
+from sojourn.rollups import AggregateSpec, RollupSpec, backfill, known_at, ledger, window_table, windows_at
 from sojourn.warehouse import InPlace, Warehouse
 from tests.rollups.logs import Event, put_events
 from tests.rollups.mornings import AFTER_HOURS, LONELY, MORNINGS, known_rollup, live_through, world
@@ -48,6 +48,15 @@ def test_windows_as_known_equal_what_the_job_of_each_morning_wrote(tmp_path, par
     assert any(cell.grain == "week" for cell in seen.cells(MORNINGS[0], date(2024, 3, 1), MORNINGS[0]))
     assert LONELY in seen.looks[MORNINGS[2]].mended
     assert {"day": str(LONELY)} not in lived.warehouse.places("events")
+
+
+def test_windows_as_known_for_chosen_keys_are_the_same(tmp_path):
+    spec = known_rollup(1)
+    lived = live_through(tmp_path, world(7, "UTC"), job(spec))
+    backfill(lived.warehouse, spec)
+    chosen = lived.written.filter(pl.col("user_id") < "u5").sample(fraction=0.5, shuffle=True, seed=1)
+    found = windows_at(lived.warehouse, spec, chosen.select("as_of", "user_id"), known_after_hours=AFTER_HOURS)
+    assert_frame_equal(found.select(chosen.columns), chosen, rel_tol=1e-12, abs_tol=1e-12)
 
 
 def moment(day: int, hour: int = 12) -> datetime:

@@ -9,8 +9,7 @@ import polars as pl
 from sojourn.rollups.algebra import ElementSql, Sql
 from sojourn.rollups.cover import Cover, cover_of
 from sojourn.rollups.definition import Definition
-from sojourn.rollups.history import need_history
-from sojourn.rollups.known import AS_OF, Known, known_at
+from sojourn.rollups.known import AS_OF, Known, known_within_history
 from sojourn.rollups.ledger import Ledger, ledger
 from sojourn.rollups.lifting import ELEMENT, lift_elements_query, lift_query, state_column
 from sojourn.rollups.spec import RollupSpec
@@ -36,12 +35,7 @@ def window_table(
     that), and as `known_at` does.
     """
     found = ledger(warehouse, spec)
-    if known_after_hours is None:
-        known = None
-        need_history(found, as_ofs, found.definition.windows)
-    else:
-        known = known_at(warehouse, found, as_ofs, after_hours=known_after_hours)
-        known.need_history(found.definition.windows)
+    known = known_within_history(warehouse, found, as_ofs, after_hours=known_after_hours)
     query = window_query(warehouse, found, as_ofs=as_ofs, reading=found.definition.reading, known=known)
     # Sorted here: Spark would compute the whole query twice, first for a sample of its keys.
     return warehouse.engine.frame(query).sort("as_of", *spec.keys, nulls_last=True)
