@@ -1,4 +1,4 @@
-"""`sojourn verify` and `sojourn rollup plan`: a table; 0 where nothing is wrong, 1 where something is, 2 for mistakes."""
+"""`sojourn verify` and `sojourn rollup plan`: 0 where nothing is wrong, 1 where something is, 2 for a mistake."""
 
 import json
 

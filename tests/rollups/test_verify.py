@@ -12,7 +12,9 @@ from sojourn.rollups import Check, VerifySpec, advance, verify_files, verify_rol
 from sojourn.rollups.findings import MOST_TOLD, told
 from sojourn.rollups.recomputed import is_equal
 from sojourn.warehouse import Warehouse
+from tests.rollups.logs import put_events, rollup
 from tests.rollups.mornings import MORNINGS, known_rollup, live_through, world
+from tests.rollups.test_partials import log
 
 ALL = VerifySpec(partitions=None, sample=30)
 ZONES = ["America/New_York", "Asia/Kolkata", "UTC"]
@@ -71,3 +73,14 @@ def test_very_many_faults_are_counted_and_not_all_told():
     assert check.row() == ("rows", "t", "1 partial", "wrong", "0 (and 20 more)")
     as_dict: Mapping[str, object] = check.as_dict()
     assert as_dict["verdict"] == "wrong"
+
+
+@pytest.mark.slow
+def test_spark_verifies_what_duckdb_wrote(warehouse, spark):
+    spec = rollup(windows_days=(1, 7))
+    put_events(warehouse, log())
+    advance(warehouse, spec, day=date(2024, 5, 12))
+    other = Warehouse.open(warehouse.root, engine=spark)
+    checks = [*verify_source(other, "events"), *verify_rollup(other, spec, spec=ALL)]
+    assert [each.row() for each in checks if each.verdict == "wrong"] == []
+    assert {"made anew", "recomputed", "keys"} <= {each.check for each in checks if each.looked > 0}
