@@ -211,7 +211,7 @@ def replace(warehouse: Warehouse, place: str, columns: str) -> None:
     ("kind", "columns", "checks"),
     [
         ("day partial", "spend__sum + 1 AS spend__sum", {"made anew"}),
-        ("day partial", "days__bits + 2 AS days__bits", {"made anew"}),
+        ("day partial", "days__days + 2 AS days__days", {"made anew"}),
         ("week partial", "events__n + 1 AS events__n", {"made anew", "rows"}),
         ("month partial", "since__day - 1 AS since__day", {"made anew", "recomputed"}),
         ("elements", "'walk' AS kinds__element", {"made anew"}),

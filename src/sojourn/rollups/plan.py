@@ -1,7 +1,7 @@
 """A day comes in; out comes what its windows read: which partials cover each, and how much that is of the raw days."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -9,19 +9,20 @@ from functools import cached_property
 from sojourn.rollups.cover import cover_of
 from sojourn.rollups.daily import How, can_slide, windows_fingerprint
 from sojourn.rollups.findings import some
-from sojourn.rollups.grains import ONE_DAY, Cell, month_of
+from sojourn.rollups.grains import ONE_DAY, Cell, Grain, month_of
 from sojourn.rollups.ledger import Ledger, ledger
 from sojourn.rollups.sliding import carried, sliding
 from sojourn.rollups.spec import RollupSpec
 from sojourn.rollups.windows import HourWindow, Reading, Window, reach
 from sojourn.warehouse import PartitionInfo, Warehouse
 
-GRAINS = ("month", "week", "day")
+GRAINS: tuple[Grain, ...] = ("month", "week", "day")
+File = tuple[str, str]
 
 
 @dataclass(frozen=True)
 class Load:
-    """What is read: files, the rows in them, and their bytes.
+    """What is read: files, the rows in them, and their bytes, whichever of their columns are needed.
 
     >>> Load(1, 10, 100) + Load(2, 20, 200)
     Load(files=3, rows=30, bytes=300)
@@ -83,25 +84,25 @@ def plan(warehouse: Warehouse, spec: RollupSpec, *, as_of: date) -> Plan:
     A day beyond history is no error, and has the windows that reach back into it. Raises as `define` does.
     """
     found = ledger(warehouse, spec)
-    sizes = _Sizes(warehouse, found)
+    files = _Files(warehouse, found)
     windows = found.definition.windows
-    lines = tuple(_line(sizes, window, as_of) for window in windows)
-    total = _shared(sizes, "all windows", found.definition.reading, as_of)
+    lines = tuple(_line(files, window, as_of) for window in windows)
+    total = _shared(files, "all windows", found.definition.reading, as_of)
     how = _how(warehouse, found, as_of)
-    used = _cells(sizes, windows, as_of)
+    used = _cells(files, windows, as_of)
     behind = tuple(sorted((cell for cell in used if not found.is_current(cell)), key=lambda cell: cell.start))
     others = found.other_definitions()
     notes = [f"{days} days were made by another definition, {mark}" for mark, days in others.items() if mark]
     if behind:
         names = some(f"{cell.grain} {cell.start}" for cell in behind)
         notes.append(f"missing or stale, and built first: {_number(len(behind), 'partial')}, {names}")
-    told, reads = _way(sizes, how, as_of, total)
+    told, reads = _way(files, how, as_of)
     way = Line("advance", how, reads, total.naive)
     return Plan(spec.table, as_of, how, told, lines, total, way, behind, tuple(notes))
 
 
-class _Sizes:
-    """How large everything is that could be read."""
+class _Files:
+    """Which files hold what is read, and how large they are. A file is named by its table and its partition."""
 
     def __init__(self, warehouse: Warehouse, found: Ledger) -> None:
         self.warehouse = warehouse
@@ -109,71 +110,79 @@ class _Sizes:
         self.definition = found.definition
         self.spec = found.definition.spec
 
-    @cached_property
-    def _source(self) -> dict[str, PartitionInfo]:
-        return {each.partition["day"]: each for each in self.warehouse.partitions(self.spec.source)}
+    def load(self, files: Set[File]) -> Load:
+        """What these files amount to."""
+        infos = [self._sizes[file] for file in files]
+        return Load(len(infos), sum(each.rows for each in infos), sum(each.bytes for each in infos))
+
+    def raw(self, days: Collection[date]) -> set[File]:
+        """The raw rows of these days."""
+        return {(self.spec.source, str(day)) for day in days}
+
+    def partials(self, cells: Collection[Cell], reading: Reading) -> set[File]:
+        """These partials in each table that is read for the aggregates; the raw day of one that is to be built."""
+        tables = [self.spec.table, *(self.spec.table_of(name) for name in self.definition.long if reading.get(name))]
+        current = {cell for cell in cells if self.found.is_current(cell)}
+        stored = {(table, "/".join(cell.partition.values())) for cell in current for table in tables}
+        return stored | self.raw([cell.start for cell in cells if cell not in current])
+
+    def windows(self, as_of: date) -> set[File]:
+        """The stored windows as of a day."""
+        return {(self.spec.windows_table, str(as_of))}
+
+    def rests(self, day: date) -> set[File]:
+        """What the rest of a day's month is read from: its stored states, or the days that they are made of."""
+        stored, month = (self.spec.rests_table, str(month_of(day))), Cell("month", month_of(day))
+        if stored in self._sizes:
+            return {stored}
+        return self.partials([Cell("day", each) for each in self.found.days(day, month.end)], {})
 
     @cached_property
-    def _partials(self) -> dict[tuple[str, str, str], PartitionInfo]:
+    def _sizes(self) -> dict[File, PartitionInfo]:
+        spec = self.spec
+        tables = [spec.source, *self.definition.tables(), spec.windows_table, spec.rests_table]
         return {
-            (table, each.partition["grain"], each.partition["start"]): each
-            for table in self.definition.tables()
-            for each in self.warehouse.partitions(table, keep=lambda place: "grain" in place)
+            (table, "/".join(each.partition.values())): each
+            for table in tables
+            for each in self.warehouse.partitions(table)
         }
 
-    def raw(self, days: Collection[date]) -> Load:
-        """The raw rows of these days."""
-        return _load(self._source[str(day)] for day in days)
 
-    def partials(self, cells: Collection[Cell], reading: Reading) -> Load:
-        """These partials in each table that the aggregates need; the raw day of one that would have to be built."""
-        tables = [self.spec.table, *(self.spec.table_of(name) for name in self.definition.long if reading.get(name))]
-        current = [cell for cell in cells if self.found.is_current(cell)]
-        stored = (self._partials[table, cell.grain, str(cell.start)] for cell in current for table in tables)
-        return _load(stored) + self.raw([cell.start for cell in cells if cell not in set(current)])
-
-    def rests(self, day: date) -> Load:
-        """What the rest of a day's month is read from: its stored states, or the days that they are made of."""
-        stored = self.warehouse.partition(self.spec.rests_table, {"start": str(month_of(day))})
-        month = Cell("month", month_of(day))
-        return (
-            _load([stored])
-            if stored
-            else self.partials([Cell("day", each) for each in self.found.days(day, month.end)], {})
-        )
-
-    def windows(self, as_of: date) -> Load:
-        """The stored windows as of a day."""
-        stored = self.warehouse.partition(self.spec.windows_table, {"as_of": str(as_of)})
-        return _load([stored] if stored else [])
+def _line(files: _Files, window: Window, as_of: date) -> Line:
+    reading = {name: [window] for name, windows in files.definition.reading.items() if window in windows}
+    return _shared(files, window.name, reading, as_of)
 
 
-def _load(infos: "Iterator[PartitionInfo] | Sequence[PartitionInfo]") -> Load:
-    return sum((Load(1, each.rows, each.bytes) for each in infos), Load())
+def _shared(files: _Files, name: str, reading: Reading, as_of: date) -> Line:
+    """All these windows together, each file once."""
+    windows = _distinct(reading)
+    needed = {day for window in windows for day in files.found.days(*window.span(as_of))}
+    return Line(
+        name,
+        _cover(files, windows, as_of),
+        files.load(_read(files, reading, as_of)),
+        files.load(files.raw(needed)),
+    )
 
 
-def _line(sizes: _Sizes, window: Window, as_of: date) -> Line:
-    reading = {name: [window] for name, windows in sizes.definition.reading.items() if window in windows}
-    return _shared(sizes, window.name, reading, as_of)
+def _cover(files: _Files, windows: Sequence[Window], as_of: date) -> str:
+    raw = _hour_days(files, windows, as_of)
+    told = [*_counted(_cells(files, windows, as_of)), *([f"raw rows of {_number(len(raw), 'day')}"] if raw else [])]
+    return ", ".join(told) or "nothing"
 
 
-def _shared(sizes: _Sizes, name: str, reading: Reading, as_of: date) -> Line:
-    """All these windows together, each partial once."""
-    windows = list(dict.fromkeys(window for each in reading.values() for window in each))
-    cells = _cells(sizes, windows, as_of)
-    raw = _hour_days(sizes, windows, as_of)
-    told = [*_counted(cells), *([f"raw rows of {_number(len(raw), 'day')}"] if raw else [])]
-    needed = {day for window in windows for day in sizes.found.days(*window.span(as_of))}
-    return Line(name, ", ".join(told) or "nothing", sizes.partials(cells, reading) + sizes.raw(raw), sizes.raw(needed))
+def _read(files: _Files, reading: Reading, as_of: date) -> set[File]:
+    windows = _distinct(reading)
+    return files.partials(_cells(files, windows, as_of), reading) | files.raw(_hour_days(files, windows, as_of))
 
 
-def _cells(sizes: _Sizes, windows: Sequence[Window], as_of: date) -> list[Cell]:
-    return cover_of(sizes.warehouse, sizes.found, [as_of], windows).used if windows else []
+def _cells(files: _Files, windows: Sequence[Window], as_of: date) -> list[Cell]:
+    return cover_of(files.warehouse, files.found, [as_of], windows).used if windows else []
 
 
-def _hour_days(sizes: _Sizes, windows: Sequence[Window], as_of: date) -> list[date]:
+def _hour_days(files: _Files, windows: Sequence[Window], as_of: date) -> list[date]:
     hours = [window for window in windows if isinstance(window, HourWindow)]
-    return sizes.found.days(*reach(hours, as_of)) if hours else []
+    return files.found.days(*reach(hours, as_of)) if hours else []
 
 
 def _how(warehouse: Warehouse, found: Ledger, as_of: date) -> How:
@@ -183,47 +192,50 @@ def _how(warehouse: Warehouse, found: Ledger, as_of: date) -> How:
     return "slid" if sliding(found.definition) and can_slide(warehouse, found, as_of) else "covered"
 
 
-def _way(sizes: _Sizes, how: How, as_of: date, total: Line) -> tuple[str, Load]:
+def _way(files: _Files, how: How, as_of: date) -> tuple[str, Load]:
     """What `advance` would read of partials and of stored windows."""
     if how == "current":
         return "the windows are current, and nothing is read", Load()
     if how == "covered":
-        return f"the windows are read from {total.cover}", total.reads
-    slid, yesterday = sliding(sizes.definition), as_of - ONE_DAY
+        states, reading = carried(files.definition, as_of), files.definition.reading
+        both = {name: [*reading.get(name, ()), *states.get(name, ())] for name in {**reading, **states}}
+        cover = _cover(files, _distinct(both), as_of)
+        return f"the windows are read from {cover}", files.load(_read(files, both, as_of))
+    slid, yesterday = sliding(files.definition), as_of - ONE_DAY
     left = {window: window.span(yesterday)[0] for window in _distinct(slid) if window.start_days is not None}
-    days = [day for day in (yesterday, *left.values()) if sizes.found.days(day, day + ONE_DAY)]
-    reads = sizes.windows(yesterday) + sizes.partials([Cell("day", day) for day in days], {})
+    days = [Cell("day", day) for day in (yesterday, *left.values()) if files.found.days(day, day + ONE_DAY)]
+    read = files.windows(yesterday) | files.partials(days, {})
     told = [f"those as of {yesterday}", f"{_number(len(days), 'day')} in and out"]
-    rests = {month_of(day): day for window, day in left.items() if _falls_back(sizes, slid, window)}
+    rests = {month_of(day): day for window, day in left.items() if _falls_back(files, slid, window)}
     if rests:
-        reads = sum((sizes.rests(day) for day in rests.values()), reads)
+        read = read.union(*map(files.rests, rests.values()))
         told.append(f"the rests of {_number(len(rests), 'month')}")
-    for what, reading in (("other", _others(sizes, slid)), ("turned", _turned(sizes, as_of))):
+    for what, reading in (("other", _others(files, slid)), ("turned", _turned(files, as_of))):
         if reading:
-            line = _shared(sizes, what, reading, as_of)
-            reads += line.reads
-            told.append(f"for {_number(len(_distinct(reading)), f'{what} window')} {line.cover}")
-    return f"the windows slide on from {'; '.join(told)}", reads
+            windows = _distinct(reading)
+            read |= _read(files, reading, as_of)
+            told.append(f"for {_number(len(windows), f'{what} window')} {_cover(files, windows, as_of)}")
+    return f"the windows slide on from {'; '.join(told)}", files.load(read)
 
 
-def _falls_back(sizes: _Sizes, slid: Reading, window: Window) -> bool:
+def _falls_back(files: _Files, slid: Reading, window: Window) -> bool:
     """Whether any value of this window, lost with the day that goes out, is looked for in the rest of its month."""
-    slides = (sizes.definition.wide[name].slide for name, windows in slid.items() if window in windows)
+    slides = (files.definition.wide[name].slide for name, windows in slid.items() if window in windows)
     return any(slide is not None and slide.falls_back for slide in slides)
 
 
-def _others(sizes: _Sizes, slid: Reading) -> Reading:
+def _others(files: _Files, slid: Reading) -> Reading:
     """The windows that do not slide."""
     kept = {
         name: [window for window in windows if window not in slid.get(name, ())]
-        for name, windows in sizes.definition.reading.items()
+        for name, windows in files.definition.reading.items()
     }
     return {name: windows for name, windows in kept.items() if windows}
 
 
-def _turned(sizes: _Sizes, as_of: date) -> Reading:
+def _turned(files: _Files, as_of: date) -> Reading:
     """What is carried since the end of a month that now is another's, and so is read from partials."""
-    before, now = carried(sizes.definition, as_of - ONE_DAY), carried(sizes.definition, as_of)
+    before, now = carried(files.definition, as_of - ONE_DAY), carried(files.definition, as_of)
     turned = {
         name: [
             window
@@ -237,13 +249,13 @@ def _turned(sizes: _Sizes, as_of: date) -> Reading:
     return {name: windows for name, windows in turned.items() if windows}
 
 
-def _distinct(reading: Reading) -> set[Window]:
-    return {window for windows in reading.values() for window in windows}
+def _distinct(reading: Reading) -> list[Window]:
+    return list(dict.fromkeys(window for windows in reading.values() for window in windows))
 
 
 def _counted(cells: Sequence[Cell]) -> list[str]:
     grains = Counter(cell.grain for cell in cells)
-    return [_number(grains[grain], grain) for grain in ("month", "week", "day") if grains[grain]]
+    return [_number(grains[grain], grain) for grain in GRAINS if grains[grain]]
 
 
 def _number(count: int, what: str) -> str:
