@@ -60,6 +60,7 @@ POOLS: dict[str, tuple[str, Any, list[Any]]] = {
     "numbers": ("BIGINT[]", pl.List(pl.Int64), [[], [None], [1], [1, 2, 1], [-5, None, 2**40]]),
 }
 NUMBERS = ["money", "fine", "wide", "integer", "bigint", "double", "wild"]
+SUMMED = [kind for kind in NUMBERS if kind != "wild"]
 EXACT = ["money", "fine", "integer", "bigint"]
 SINGLE = ["money", "bigint", "double", "wild", "text", "date", "truth", "instant"]
 TOGETHER = ["money", "fine", "bigint", "text", "date", "truth", "words", "numbers"]
@@ -67,7 +68,7 @@ IN_TIME = ["money", "double", "text", "date", "words"]
 COUNTED = [*TOGETHER, "double", "wild", "instant"]
 SUITS: dict[str, list[str]] = {
     # Doubles of wildly different size lose each other when they are added, in one order or another.
-    **dict.fromkeys(("sum", "mean", "sum_by"), [kind for kind in NUMBERS if kind != "wild"]),
+    **dict.fromkeys(("sum", "mean", "sum_by"), SUMMED),
     "quantile": NUMBERS,
     **dict.fromkeys(("variance", "std"), EXACT),
     **dict.fromkeys(("min", "max"), SINGLE),
