@@ -89,10 +89,11 @@ def write_events(warehouse: Warehouse, world: World, *, start: int = 0) -> None:
                             THEN CAST((hash({key} + 3) % 10000) / 100.0 AS DECIMAL(18, 4)) END AS amount
                 FROM range({world.per_day}) r(i)
             """
-            writer.put({"day": str(_day(day))}, query, order_by=("ts", "event_id"), fingerprint=f"{day:016x}")
+            writer.put({"day": str(day_of(day))}, query, order_by=("ts", "event_id"), fingerprint=f"{day:016x}")
 
 
-def _day(number: int) -> date:
+def day_of(number: int) -> date:
+    """The day with this number, from 0."""
     return FIRST + timedelta(days=number)
 
 
@@ -154,10 +155,10 @@ class Naive:
 def mornings(warehouse: Warehouse, world: World, out: Path) -> Iterator[Mapping[str, Any]]:
     """One row per morning: the cost of each plan and whether all tables were equal."""
     naive = Naive(warehouse, out)
-    backfill(warehouse, SPEC, end=_day(world.days - world.mornings))
-    advance(warehouse, SPEC, day=_day(world.days - world.mornings - 1))
+    backfill(warehouse, SPEC, end=day_of(world.days - world.mornings))
+    advance(warehouse, SPEC, day=day_of(world.days - world.mornings - 1))
     for number in range(world.days - world.mornings, world.days):
-        day = _day(number)
+        day = day_of(number)
         as_of = day + timedelta(days=1)
         ours = measured(partial(advance, warehouse, SPEC, day=day))
         costs, equal = {}, True

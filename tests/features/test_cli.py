@@ -1,6 +1,6 @@
 """`sojourn features` on the command line: a file or the warehouse's table, exit 2 and one sentence for a mistake."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -12,6 +12,7 @@ from sojourn.rollups import user_rollup
 from sojourn.warehouse import Warehouse
 from tests.features.worlds import frame_log, put_users
 from tests.rollups.logs import put_events
+from tests.rollups.mornings import Row, take_in, world
 from tests.rollups.test_cli import run
 
 __all__ = ["run"]
@@ -51,6 +52,32 @@ def test_features_go_into_the_warehouse_or_into_a_file(run, shop):
 def test_labels_go_into_a_file(run, shop):
     assert run("features", "--as-of", "2024-05-01", "--labels", "1,3", "--out", "t.parquet")[0] == 0
     assert pl.read_parquet("t.parquet").columns[-2:] == ["label_spend_1d", "label_spend_3d"]
+
+
+def test_features_are_of_what_had_arrived_so_many_hours_into_the_day(run, tmp_path):
+    (tmp_path / "sojourn.toml").write_text(SETTINGS)
+    log = world(5, "UTC")
+    take_in(Warehouse.create(tmp_path / "warehouse"), log, tmp_path, since=None, until=log.events[-1][3])
+    spend = []
+    for hours in ("0", "6"):
+        arguments = ("--as-of", "2024-04-30", "--known-after", hours, "--labels", "1", "--out", f"{hours}.parquet")
+        assert run("features", *arguments)[0] == 0
+        spend.append(pl.read_parquet(f"{hours}.parquet")["spend_7d"].sum())
+    known = sum(row[5] for row in of_week(log.events, until=datetime(2024, 4, 30, tzinfo=UTC)))
+    assert spend[0] == pytest.approx(float(known))
+    assert spend[0] != spend[1]
+    status, out, err = run("features", "--as-of", "2024-04-30", "--known-after", "-1")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "known_after_hours" in err
+
+
+def of_week(events: list[Row], *, until: datetime) -> list[Row]:
+    """Of each event the version that had arrived last, if its time lies in the 7 days before."""
+    stood: dict[str, Row] = {}
+    for row in sorted(events, key=lambda row: row[3]):
+        if row[3] <= until:
+            stood[row[0]] = row
+    return [row for row in stood.values() if until - timedelta(days=7) <= row[2] < until and row[5] is not None]
 
 
 @pytest.mark.parametrize(

@@ -60,11 +60,13 @@ def test_portraits_as_known_are_those_that_had_arrived_whatever_follows(warehous
     def at(day: int, hour: int = 0) -> datetime:
         return datetime(2024, 5, day, hour, tzinfo=UTC)
 
-    events = [(f"{u}{day}", u, at(day, 12), at(day, 12), "see", None, None) for u in "ab" for day in range(1, 13)]
+    events = [(f"{u}{day}", u, at(day, 12), at(day, 12), "see", None, None) for u in "abc" for day in range(1, 13)]
     users = [
         ("a", at(1), at(1), "NO", False),
         ("a", at(5), at(8, 3), "IN", False),  # arrives late: until then the first one lasts
         ("a", at(1), at(9, 3), "SE", False),  # a correction of the first
+        ("c", at(1), at(1), "NO", False),
+        ("c", at(5), at(8, 3), "IN", False),  # the same, and the first is never corrected
         ("b", at(2), at(2), "NO", False),
         ("b", at(2), at(10, 3), "NO", True),  # found to be a test account
     ]
@@ -75,12 +77,16 @@ def test_portraits_as_known_are_those_that_had_arrived_whatever_follows(warehous
     def seen(day: int) -> dict[str, str | None]:
         return dict(feature_table(warehouse, spec, date(2024, 5, day)).select("user_id", "country").iter_rows())
 
-    assert seen(7) == {"a": "NO", "b": "NO"}
-    assert seen(8) == {"a": "IN", "b": "NO"}
-    assert seen(4) == {"a": "NO", "b": "NO"}
-    assert seen(10) == {"a": "IN"}
-    with_labels = training_set(warehouse, spec, [date(2024, 5, 3), date(2024, 5, 11)])
-    assert with_labels.select("user_id", "country").rows() == [("a", "NO"), ("b", "NO"), ("a", "IN")]
+    assert seen(7) == {"a": "NO", "b": "NO", "c": "NO"}
+    assert seen(8) == {"a": "IN", "b": "NO", "c": "IN"}
+    assert seen(4) == {"a": "NO", "b": "NO", "c": "NO"}
+    assert seen(10) == {"a": "IN", "c": "IN"}
+    both = training_set(warehouse, spec, [date(2024, 5, 4), date(2024, 5, 10)])
+    assert both.filter(pl.col("user_id") != "c").select("user_id", "country").rows() == [
+        ("a", "NO"),
+        ("b", "NO"),
+        ("a", "IN"),
+    ]
 
 
 def test_table_features_as_known_is_written_anew_only_when_something_arrives(tmp_path):

@@ -66,7 +66,9 @@ TOGETHER = ["money", "fine", "bigint", "text", "date", "truth", "words", "number
 IN_TIME = ["money", "double", "text", "date", "words"]
 COUNTED = [*TOGETHER, "double", "wild", "instant"]
 SUITS: dict[str, list[str]] = {
-    **dict.fromkeys(("sum", "mean", "quantile", "sum_by"), NUMBERS),
+    # Doubles of wildly different size lose each other when they are added, in one order or another.
+    **dict.fromkeys(("sum", "mean", "sum_by"), [kind for kind in NUMBERS if kind != "wild"]),
+    "quantile": NUMBERS,
     **dict.fromkeys(("variance", "std"), EXACT),
     **dict.fromkeys(("min", "max"), SINGLE),
     **dict.fromkeys(("first", "last", "last_n"), IN_TIME),

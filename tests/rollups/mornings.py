@@ -52,8 +52,8 @@ class World:
 def known_rollup(part: int) -> RollupSpec:
     """A third of all functions there are, over every kind of window."""
     few, long = {"windows_days": (1, 7)}, {"windows_days": (7, 40)}
-    texts = {"expression": "channel", **few}
-    aggregates = {
+    texts: dict[str, Any] = {"expression": "channel", **few}
+    aggregates: dict[str, dict[str, Any]] = {
         "rows": {"function": "count"},
         "spend": {"function": "sum", "expression": "amount", "where": "event = 'pay'"},
         "rate": {"function": "sum", "expression": "CAST(amount AS DOUBLE) / 3"},

@@ -10,14 +10,17 @@ from polars.testing import assert_frame_equal
 
 from sojourn.core import UTC_US, BadInput
 from sojourn.events import IngestSpec, ingest, register_events
-from sojourn.rollups import AggregateSpec, RollupSpec, backfill, known_at, ledger, window_table
+from sojourn.rollups import AggregateSpec, RollupSpec, backfill, known_at, ledger, window_table, windows_at
 from sojourn.warehouse import InPlace, Warehouse
 from tests.rollups.logs import Event, put_events
 from tests.rollups.mornings import AFTER_HOURS, LONELY, MORNINGS, known_rollup, live_through, world
 
 ZONES = ["America/New_York", "Asia/Kolkata", "UTC"]
 SPEC = RollupSpec(aggregates={"rows": AggregateSpec(function="count")}, windows_days=(1, 3))
-LOG = {"event_id": pl.String, "user_id": pl.String, "event": pl.String, "ts": UTC_US, "arrived_at": UTC_US}
+LOG: dict[str, pl.DataType] = {
+    **dict.fromkeys(("event_id", "user_id", "event"), pl.String()),
+    **dict.fromkeys(("ts", "arrived_at"), UTC_US),
+}
 
 
 def job(spec: RollupSpec) -> Callable[[Warehouse, date], pl.DataFrame]:
@@ -45,6 +48,15 @@ def test_windows_as_known_equal_what_the_job_of_each_morning_wrote(tmp_path, par
     assert any(cell.grain == "week" for cell in seen.cells(MORNINGS[0], date(2024, 3, 1), MORNINGS[0]))
     assert LONELY in seen.looks[MORNINGS[2]].mended
     assert {"day": str(LONELY)} not in lived.warehouse.places("events")
+
+
+def test_windows_as_known_for_chosen_keys_are_the_same(tmp_path):
+    spec = known_rollup(1)
+    lived = live_through(tmp_path, world(7, "UTC"), job(spec))
+    backfill(lived.warehouse, spec)
+    chosen = lived.written.filter(pl.col("user_id") < "u5").sample(fraction=0.5, shuffle=True, seed=1)
+    found = windows_at(lived.warehouse, spec, chosen.select("as_of", "user_id"), known_after_hours=AFTER_HOURS)
+    assert_frame_equal(found.select(chosen.columns), chosen, rel_tol=1e-12, abs_tol=1e-12)
 
 
 def moment(day: int, hour: int = 12) -> datetime:
@@ -87,6 +99,22 @@ def test_of_a_corrected_event_the_version_counts_that_stood(daily, tmp_path):
     assert rows_known(daily, 7, 9) == [("ann", 1, 2), ("cat", 0, 1)]
 
 
+def test_spark_knows_the_same(daily, tmp_path, spark):
+    take(
+        daily, tmp_path, ("e5", "bob", "see", moment(5), moment(7, 2)), ("late", "cat", "see", moment(4), moment(7, 1))
+    )
+    named = {"windows_days": (1, 3), "windows": ("first_2d", "24h", "week_to_date")}
+    events = AggregateSpec(function="top_k", expression="event", k=2)
+    spec = SPEC.with_changes(aggregates={**SPEC.aggregates, "events": events}, **named)
+    backfill(daily, spec)
+    days = [date(2024, 5, day) for day in (6, 7, 8)]
+    wanted = window_table(daily, spec, as_ofs=days, known_after_hours=1)
+    assert wanted.filter(pl.col("as_of") == days[1])["rows_3d"].to_list() == [3, 1]
+    other = Warehouse.open(daily.root, engine=spark)
+    found = window_table(other, spec, as_ofs=days, known_after_hours=1)
+    assert_frame_equal(found, wanted, check_exact=True)
+
+
 def test_history_is_what_was_known_of_it(daily, tmp_path):
     take(daily, tmp_path, ("before", "ann", "see", moment(1) - timedelta(days=9), moment(6)))
     with pytest.raises(BadInput) as refusal:
@@ -123,8 +151,8 @@ def test_a_source_that_does_not_say_when_rows_arrived_is_refused(warehouse):
     with pytest.raises(BadInput) as refusal:
         rows_known(warehouse, 5, 0)
     assert str(refusal.value) == (
-        "Table 'events' doesn't say when its rows arrived, so what was known of it cannot be told. Map arrived_at where "
-        "it is taken in (--map arrived_at=COLUMN), or leave known_after_hours (--known-after) out."
+        "Table 'events' doesn't say when its rows arrived, so what was known of it cannot be told. Map arrived_at "
+        "where it is taken in (--map arrived_at=COLUMN), or leave known_after_hours (--known-after) out."
     )
 
 
@@ -138,7 +166,7 @@ def in_place(warehouse: Warehouse, folder: Path, **columns: str) -> None:
         file = folder / "lake" / f"day=2024-05-{day:02}" / "part.parquet"
         file.parent.mkdir(parents=True)
         rows = [("ann", "see", moment(day), moment(day, 13)), ("bob", "see", moment(day), moment(day + 2))]
-        schema = {"user_id": pl.String, "event": pl.String, "ts": UTC_US, "heard": UTC_US}
+        schema = [*list(LOG)[1:4], "heard"]
         pl.DataFrame(rows, schema=schema, orient="row").write_parquet(file)
     register_events(warehouse, IngestSpec(columns=columns), folder=str(folder / "lake"))
 

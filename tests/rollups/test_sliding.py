@@ -32,7 +32,7 @@ def log(seed: int, *, holes: bool = False) -> list[Event]:
     """Twelve people who come now and then; two days without anybody, where there are holes."""
     rng = random.Random(seed)
     empty = set(rng.sample(range(5, DAYS - 5), 2)) if holes else set()
-    events = []
+    events: list[Event] = []
     for day in (day for day in range(DAYS) if day not in empty):
         came = [f"u{user}" for user in range(12) if rng.random() < 0.12]
         for user in [*came, *came, "zoe"]:

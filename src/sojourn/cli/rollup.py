@@ -75,6 +75,32 @@ def advance(
         typer.echo(f"{_account(report.partials)}\n{report.table}: {report.rows:,} rows as of {report.as_of}, {done}")
 
 
+@rollup.command(epilog="Example: sojourn rollup plan --day 2017-12-31")
+def plan(
+    day: Annotated[datetime, typer.Option(formats=DAYS, metavar="DATE", help="The business day that has closed.")],
+    name: NAME = None,
+    warehouse: WAREHOUSE = Path("warehouse"),
+    config: CONFIG = None,
+) -> None:
+    """Say what advancing that day reads: which partials cover each window, and how much that is of the raw days.
+
+    Nothing is written. Partials that are missing or stale are named; they count as the raw days they are built from.
+    """
+    from datetime import timedelta
+
+    from sojourn.cli.tables import aligned
+    from sojourn.rollups import plan as look
+
+    heads = ["window", "cover", "files", "rows", "bytes", "raw rows", "raw bytes"]
+    store, specs = _opened(warehouse, config, name)
+    for spec in specs:
+        found = look(store, spec, as_of=day.date() + timedelta(days=1))
+        typer.echo(f"{found.table} as of {found.as_of}: {found.told}")
+        typer.echo(aligned(heads, found.rows(), right=heads[2:]))
+        for note in found.notes:
+            typer.echo(note)
+
+
 def _opened(warehouse: Path, config: Path | None, name: str | None) -> "tuple[Any, list[RollupSpec]]":
     from sojourn.cli.settings import open_warehouse, read_settings
     from sojourn.core import BadSpec

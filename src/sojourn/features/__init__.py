@@ -9,6 +9,7 @@ from sojourn.features.table import (
     training_set,
     write_features,
 )
+from sojourn.features.verify import verify_features
 
 __all__ = [
     "FeatureSpec",
@@ -19,5 +20,6 @@ __all__ = [
     "features_from",
     "population",
     "training_set",
+    "verify_features",
     "write_features",
 ]

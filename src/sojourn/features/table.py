@@ -47,7 +47,7 @@ def population(warehouse: Warehouse, spec: FeatureSpec, as_ofs: Sequence[date]) 
 def write_features(warehouse: Warehouse, spec: FeatureSpec, as_of: date) -> PartitionInfo:
     """The features of one day as partition `as_of` of table `features`, Parquet to Parquet; skipped when current."""
     question = ask(warehouse, spec, [as_of], horizons_days=())
-    partition, wanted = {"as_of": str(as_of)}, _fingerprint(question)
+    partition, wanted = {"as_of": str(as_of)}, features_fingerprint(question)
     with warehouse.writing(TABLE) as writer:
         if warehouse.fingerprint_of(TABLE, partition) == wanted:
             return next(info for info in warehouse.partitions(TABLE) if info.partition == partition)
@@ -85,7 +85,8 @@ def _export(warehouse: Warehouse, query: str, *, out: Path) -> int:
     return rows
 
 
-def _fingerprint(question: Question) -> str:
+def features_fingerprint(question: Question) -> str:
+    """The fingerprint of the features as of a day: what was asked, and all that was known of every user before it."""
     [as_of] = question.as_ofs
     found = question.found
     days = f"{found.definition.fingerprint} {found.input_of(date.min, as_of)}"

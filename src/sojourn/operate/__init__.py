@@ -3,5 +3,17 @@
 from sojourn.operate._derived import Change
 from sojourn.operate.demo import DEMO_SPEC, Demo, run_demo
 from sojourn.operate.forget import ForgetReport, Merged, forget, merge
+from sojourn.operate.verify import Verification, verify
 
-__all__ = ["DEMO_SPEC", "Change", "Demo", "ForgetReport", "Merged", "forget", "merge", "run_demo"]
+__all__ = [
+    "DEMO_SPEC",
+    "Change",
+    "Demo",
+    "ForgetReport",
+    "Merged",
+    "Verification",
+    "forget",
+    "merge",
+    "run_demo",
+    "verify",
+]

@@ -82,17 +82,22 @@ def windows_fingerprint(found: Ledger, as_of: date) -> str:
 
 def _windows_query(warehouse: Warehouse, found: Ledger, as_of: date) -> tuple[str, How]:
     definition = found.definition
-    states = carried(definition, as_of)
-    if states and _can_slide(warehouse, found, as_of):
+    if carried(definition, as_of) and can_slide(warehouse, found, as_of):
         return Sliding(warehouse, found, as_of, definition.spec.windows_table).query(), "slid"
+    return covered_query(warehouse, found, as_of), "covered"
+
+
+def covered_query(warehouse: Warehouse, found: Ledger, as_of: date) -> str:
+    """SQL for the windows as of a day, with the states that they carry, from the partials that cover them."""
+    definition, states = found.definition, carried(found.definition, as_of)
     windows_carried = [window for windows in states.values() for window in windows]
     cover = cover_of(warehouse, found, [as_of], list(dict.fromkeys([*definition.windows, *windows_carried])))
     found.need_current([cell for cell in cover.used if cell.grain == "day"])
     windows = Windows(warehouse, definition, cover, definition.reading, carried=states)
-    return f"SELECT {', '.join(windows.names())} FROM ({windows.query()})", "covered"
+    return f"SELECT {', '.join(windows.names())} FROM ({windows.query()})"
 
 
-def _can_slide(warehouse: Warehouse, found: Ledger, as_of: date) -> bool:
+def can_slide(warehouse: Warehouse, found: Ledger, as_of: date) -> bool:
     """Whether the windows of the day before stand, whole and made from what the source holds now."""
     before = as_of - ONE_DAY
     start, _ = reach(found.definition.windows, before)

@@ -207,7 +207,12 @@ class SparkSql:
         """A SQL type, given as DuckDB spells it."""
         if duckdb.endswith("[]"):
             return f"ARRAY<{self.kind(duckdb[:-2])}>"
-        spelled = {"VARCHAR": "STRING", "TIMESTAMP WITH TIME ZONE": "TIMESTAMP", "BLOB": "BINARY"}
+        spelled = {
+            "VARCHAR": "STRING",
+            "TIMESTAMP WITH TIME ZONE": "TIMESTAMP",
+            "TIMESTAMP": "TIMESTAMP_NTZ",
+            "BLOB": "BINARY",
+        }
         return spelled.get(duckdb, duckdb)
 
     def struct(self, fields: Mapping[str, str]) -> str:
@@ -291,8 +296,11 @@ class SparkSql:
     def with_columns(self, relation: str, columns: Mapping[str, str], *, columns_of: ColumnsOf) -> str:
         """SQL to stand after FROM: the relation with all of these columns, NULL where it lacks one."""
         found = columns_of(f"SELECT * FROM {relation}")
+        # A column may have had a narrower type in older days.
         chosen = ", ".join(
-            self.quote(name) if name in found else f"CAST(NULL AS {self.kind(kind)}) AS {self.quote(name)}"
+            self.quote(name)
+            if found.get(name) == kind
+            else f"CAST({self.quote(name) if name in found else 'NULL'} AS {self.kind(kind)}) AS {self.quote(name)}"
             for name, kind in columns.items()
         )
         return f"(SELECT {chosen} FROM {relation})"

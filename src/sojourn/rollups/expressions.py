@@ -106,8 +106,10 @@ def check_on(engine: Engine, value: str, *, texts: Sequence[Expression], found: 
     sql = dialect_of(engine)
     if sql.name == "DuckDB":
         return
+    named = {name.lower() for each in texts for name in each.columns}
+    read = [(name, kind) for name, kind in found.items() if name.lower() in named] or [("_", "INTEGER")]
     try:
-        engine.columns(_over_nothing([("v", value)], found.items(), quote=sql.quote, kind=sql.kind))
+        engine.columns(_over_nothing([("v", value)], read, quote=sql.quote, kind=sql.kind))
     except EngineError as fault:
         said, words = " with ".join(repr(each.text) for each in texts), str(fault).splitlines()[0].rstrip(".")
         raise BadInput(

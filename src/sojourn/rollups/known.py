@@ -187,6 +187,18 @@ def known_at(warehouse: Warehouse, found: Ledger, as_ofs: Sequence[date], *, aft
     return Known(warehouse, found, looks)
 
 
+def known_within_history(
+    warehouse: Warehouse, found: Ledger, as_ofs: Sequence[date], *, after_hours: float | None
+) -> Known | None:
+    """What was known from each day, where that counts, once the declared windows are sure to lie within history."""
+    if after_hours is None:
+        need_history(found, as_ofs, found.definition.windows)
+        return None
+    known = known_at(warehouse, found, as_ofs, after_hours=after_hours)
+    known.need_history(found.definition.windows)
+    return known
+
+
 Arrivals = Mapping[date, tuple[datetime | None, datetime | None]]
 
 

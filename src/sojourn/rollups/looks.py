@@ -7,7 +7,7 @@ import polars as pl
 
 from sojourn.core import BadInput, need_columns
 from sojourn.rollups.cover import Cover, cover_of
-from sojourn.rollups.history import need_history
+from sojourn.rollups.known import Known, known_within_history
 from sojourn.rollups.ledger import Ledger, ledger
 from sojourn.rollups.reading import Windows, or_nothing, same_key
 from sojourn.rollups.spec import RollupSpec
@@ -16,12 +16,15 @@ from sojourn.warehouse import Warehouse
 PLACE = "_place"
 
 
-def windows_at(warehouse: Warehouse, spec: RollupSpec, looks: pl.DataFrame) -> pl.DataFrame:
+def windows_at(
+    warehouse: Warehouse, spec: RollupSpec, looks: pl.DataFrame, *, known_after_hours: float | None = None
+) -> pl.DataFrame:
     """The declared windows for each row of `looks`, which has the keys and `as_of` (Date): the same rows and columns in
     the same order, with `<aggregate>_<window>` added.
 
     Counts, sums and active days of nothing are 0, every other value of nothing is null, also for keys that the source
-    has never had. Raises `MissingColumn` and `BadInput` for looks without keys or days, and as `window_table` does.
+    has never had. `known_after_hours` is `window_table`'s. Raises `MissingColumn` and `BadInput` for looks without keys
+    or days, and as `window_table` does.
     """
     where = f"rollups.windows_at with rollup {spec.name!r}"
     need_columns(looks, [*spec.keys, "as_of"], where=where)
@@ -32,8 +35,8 @@ def windows_at(warehouse: Warehouse, spec: RollupSpec, looks: pl.DataFrame) -> p
         )
     as_ofs = looks["as_of"].unique().sort().to_list()
     found = ledger(warehouse, spec)
-    need_history(found, as_ofs, found.definition.windows)
-    cover = _cheapest_cover(warehouse, found, as_ofs)
+    known = known_within_history(warehouse, found, as_ofs, after_hours=known_after_hours)
+    cover = _cheapest_cover(warehouse, found, as_ofs, known)
     found.need_current([cell for cell in cover.used if cell.grain == "day"])
     with warehouse.engine.table(looks.with_row_index(PLACE)) as name:
         return warehouse.engine.frame(_query(warehouse, found, cover, looks, name))
@@ -57,10 +60,10 @@ def _query(warehouse: Warehouse, found: Ledger, cover: Cover, looks: pl.DataFram
     )
 
 
-def _cheapest_cover(warehouse: Warehouse, found: Ledger, as_ofs: list[date]) -> Cover:
+def _cheapest_cover(warehouse: Warehouse, found: Ledger, as_ofs: list[date], known: Known | None) -> Cover:
     """The fewest partials for each day, or days alone: where many days are looked from, these share more of them."""
     covers = [
-        cover_of(warehouse, each, as_ofs, found.definition.windows)
+        cover_of(warehouse, each, as_ofs, found.definition.windows, known=known and replace(known, found=each))
         for each in (found, replace(found, stored={c: mark for c, mark in found.stored.items() if c.grain == "day"}))
     ]
     table = found.definition.spec.table

@@ -9,8 +9,7 @@ import polars as pl
 from sojourn.rollups.algebra import ElementSql, Sql
 from sojourn.rollups.cover import Cover, cover_of
 from sojourn.rollups.definition import Definition
-from sojourn.rollups.history import need_history
-from sojourn.rollups.known import AS_OF, Known, known_at
+from sojourn.rollups.known import AS_OF, Known, known_within_history
 from sojourn.rollups.ledger import Ledger, ledger
 from sojourn.rollups.lifting import ELEMENT, lift_elements_query, lift_query, state_column
 from sojourn.rollups.spec import RollupSpec
@@ -36,15 +35,10 @@ def window_table(
     that), and as `known_at` does.
     """
     found = ledger(warehouse, spec)
-    if known_after_hours is None:
-        known = None
-        need_history(found, as_ofs, found.definition.windows)
-    else:
-        known = known_at(warehouse, found, as_ofs, after_hours=known_after_hours)
-        known.need_history(found.definition.windows)
+    known = known_within_history(warehouse, found, as_ofs, after_hours=known_after_hours)
     query = window_query(warehouse, found, as_ofs=as_ofs, reading=found.definition.reading, known=known)
-    order = ", ".join(found.definition.sql.quote(name) for name in ("as_of", *spec.keys))
-    return warehouse.engine.frame(f"{query} ORDER BY {order}")
+    # Sorted here: Spark would compute the whole query twice, first for a sample of its keys.
+    return warehouse.engine.frame(query).sort("as_of", *spec.keys, nulls_last=True)
 
 
 def window_query(
@@ -235,12 +229,10 @@ class Windows:
             lambda rows, by: lift_elements_query(self.definition, name, rows, by=by),
         )
         yield f"{name}__rows", rows
-        merged = []
+        merged = ["bit_or(bands) AS bands"]
         for window in windows:
-            inside = self._inside(window)
-            merged.append(f"count(*) {inside} > 0 AS in_{window.name}")
             for part, template in algebra.merge.items():
-                merged.append(f"{template.format(**stored, only=inside)} AS {part}_{window.name}")
+                merged.append(f"{template.format(**stored, only=self._inside(window))} AS {part}_{window.name}")
         last = f"{name}__seen"
         taken = ", ".join([keys, "as_of", f"{element} AS element", *merged])
         yield last, f"SELECT {taken} FROM {name}__rows GROUP BY {keys}, as_of, {element}"
@@ -255,7 +247,8 @@ class Windows:
         own = {part: f"{part}_{window.name}" for part in [*algebra.lift, *(step for step, _ in algebra.steps)]}
         end = self.cover.end_sql(window, self.definition.sql)
         over = f"PARTITION BY {', '.join(self.definition.keys)}, as_of"
-        return template.format(**own, element="element", present=f"in_{window.name}", over=over, end=end)
+        present = f"((bands & {1 << self.cover.bit(window)}) <> 0)"
+        return template.format(**own, element="element", present=present, over=over, end=end)
 
     def _joined(self, long: Sequence[str]) -> str:
         keys = [f"wide.{key}" for key in self.definition.keys]

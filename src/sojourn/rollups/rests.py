@@ -28,7 +28,7 @@ def rest_relation(warehouse: Warehouse, found: Ledger, algebras: Mapping[str, Sq
         with warehouse.writing(spec.rests_table) as writer:
             _drop_older(warehouse, spec.rests_table, writer, oldest)
             order = ["day", *spec.keys]
-            mark = _mark(found, algebras, day)
+            mark = rests_fingerprint(found, algebras, day)
             writer.put(partition, rest_query(warehouse, found, algebras, day), order_by=order, fingerprint=mark)
     parts = [state_column(name, part) for name, algebra in algebras.items() for part in algebra.gathering()]
     columns = ", ".join([*found.definition.keys, *parts])
@@ -53,7 +53,8 @@ def rest_query(warehouse: Warehouse, found: Ledger, algebras: Mapping[str, Sql],
     )
 
 
-def _mark(found: Ledger, algebras: Mapping[str, Sql], since: date) -> str:
+def rests_fingerprint(found: Ledger, algebras: Mapping[str, Sql], since: date) -> str:
+    """The fingerprint of a month's rests from a day on: what they are made of, and that day."""
     end = Cell("month", month_of(since)).end
     asked = fingerprint(found.definition.fingerprint, *sorted(algebras), found.input_of(since, end))
     return f"{since}.{asked}"
@@ -64,7 +65,7 @@ def _serves(stored: str, found: Ledger, algebras: Mapping[str, Sql], day: date) 
     return (
         since <= day
         and all(each in found.source for each in found.days(since, day))
-        and (stored == _mark(found, algebras, since))
+        and (stored == rests_fingerprint(found, algebras, since))
     )
 
 

@@ -59,6 +59,17 @@ def sliding(definition: Definition) -> dict[str, list[Window]]:
     return {name: windows for name, windows in found.items() if windows}
 
 
+def falling_back(definition: Definition) -> list[str]:
+    """The aggregates whose value may leave a window with a day, and is then looked for in the rest of its month."""
+    return [
+        name
+        for name, windows in sliding(definition).items()
+        if any(window.start_days is not None for window in windows)
+        and (slide := definition.wide[name].slide) is not None
+        and slide.falls_back
+    ]
+
+
 def _is_long(window: Window) -> bool:
     days = -(window.start_days or 0)
     return window == whole_past() or (window == past(days) and days >= LEAST_DAYS)

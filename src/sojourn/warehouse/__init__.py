@@ -2,12 +2,14 @@
 
 from sojourn.warehouse.engine import DuckDBEngine, Engine, EngineSpec
 from sojourn.warehouse.inplace import InPlace
+from sojourn.warehouse.seals import FileFault
 from sojourn.warehouse.store import PartitionInfo, Warehouse, WarehouseSpec, Writer
 
 __all__ = [
     "DuckDBEngine",
     "Engine",
     "EngineSpec",
+    "FileFault",
     "InPlace",
     "PartitionInfo",
     "Warehouse",

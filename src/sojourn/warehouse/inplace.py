@@ -54,11 +54,24 @@ class InPlace(Spec):
         return [file for day in (found if days is None else days) for file in found[day]]
 
     def relation(self, engine: Engine, days: list[str] | None) -> str:
-        """SQL to stand after FROM: these days read through the declared columns."""
-        files = [str(file) for file in self.files(days)]
+        """SQL to stand after FROM: these days read through the declared columns.
+
+        A column that the first or the last of all days has is NULL on days that lack it, and has the wider type where
+        they differ.
+        """
+        files = self.files(days)
         columns = ", ".join(f"({expression}) AS {name}" for name, expression in self.columns.items())
-        source = engine.scan(files, hive_types={self.partition: "DATE"}, located=True)
-        return f"(SELECT {columns}, {self.partition} AS day FROM {source})"
+        ends = [] if days is None else [file for file in self._ends() if file not in files]
+        source = engine.scan([str(file) for file in (*files, *ends)], hive_types={self.partition: "DATE"}, located=True)
+        # One file each of the first and the last day tells the columns; of its rows none is read.
+        listed = ", ".join(f"DATE '{day}'" for day in days or ())
+        kept = f" WHERE {self.partition} IN ({listed})" if ends else ""
+        return f"(SELECT {columns}, {self.partition} AS day FROM {source}{kept})"
+
+    def _ends(self) -> list[Path]:
+        names = self.names()
+        found = self.days({names[0], names[-1]}.__contains__) if names else {}
+        return [files[0] for files in found.values()]
 
 
 def files_fingerprint(files: list[Path]) -> str:

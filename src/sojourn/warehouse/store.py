@@ -29,6 +29,7 @@ from sojourn.warehouse.engine import DuckDBEngine, Engine, EngineSpec, identifie
 from sojourn.warehouse.files import parquet_files, read_footer, remove, swap, sync, write_text
 from sojourn.warehouse.inplace import InPlace, files_fingerprint
 from sojourn.warehouse.locks import exclusive
+from sojourn.warehouse.seals import FileFault, blank_seal, decode_fault, fault_of, seal
 
 Partition = Mapping[str, str]
 Rows = str | pl.DataFrame | Any
@@ -164,6 +165,23 @@ class Warehouse:
         """The fingerprint in one partition's footer; None when there is no such partition."""
         data = self._path(table, partition)
         return read_footer(data).fingerprint if data.exists() else None
+
+    def checked(self, table: str) -> Iterator[tuple[dict[str, str], FileFault | None]]:
+        """Each partition of the table with what is wrong with its files, if anything; every byte of them is read.
+
+        Files in place have no seal of ours: their row groups are decoded instead.
+        """
+        source = self.registered(table)
+        if source is not None:
+            for day, files in source.days().items():
+                yield {"day": day}, decode_fault(files)
+            return
+        for partition in self.places(table):
+            yield partition, fault_of(self._path(table, partition), place=_place(table, partition))
+        for folder in sorted(self.root.glob(f"{table}/**/*=*")):
+            if not any(folder.iterdir()):
+                told = "is missing: its folder is empty. It was removed, or its writer was killed"
+                yield _values(folder.relative_to(self.root / table) / DATA), FileFault("missing", told)
 
     def relation(self, table: str, *, only: Sequence[Partition] | None = None) -> str:
         """SQL to stand after FROM: the table, or `only` these partitions. Raises `MissingTable`.
@@ -308,7 +326,9 @@ class Writer:
         staged = self._staging / f"{uuid4().hex}.parquet"
         with _full_disk_named(target):
             staged.parent.mkdir(parents=True, exist_ok=True)
-            written = engine.copy(query, kinds=kinds, order_by=order_by, to=staged, metadata={"sojourn": fingerprint})
+            metadata = {"sojourn": fingerprint, **blank_seal(_place(self._table, partition))}
+            written = engine.copy(query, kinds=kinds, order_by=order_by, to=staged, metadata=metadata)
+            seal(staged)
             swap(staged, target)
         size = sum(file.stat().st_size for file in parquet_files(target))
         return PartitionInfo(dict(partition), fingerprint, rows=written, bytes=size)
@@ -335,6 +355,10 @@ def _places_below(folder: str, above: dict[str, str]) -> Iterator[dict[str, str]
         key, equals, value = name.partition("=")
         if equals:
             yield from _places_below(f"{folder}/{name}", {**above, key: value})
+
+
+def _place(table: str, partition: Partition) -> str:
+    return "/".join([table, *(f"{key}={value}" for key, value in partition.items())])
 
 
 def _values(path: Path) -> dict[str, str]:
