@@ -6,37 +6,38 @@ from decimal import Decimal
 
 from sojourn.features.spec import FeatureSpec
 from sojourn.rollups import state_column
+from sojourn.rollups.dialect import Dialect
 
 HALF_LIVES_DAYS = (14, 60)
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 Columns = dict[str, str]
 
 
-def habit_query(spec: FeatureSpec, relation: str, *, as_ofs: Sequence[date], history_days: int) -> str:
+def habit_query(spec: FeatureSpec, relation: str, *, as_ofs: Sequence[date], history_days: int, sql: Dialect) -> str:
     """SQL for the habits of every user seen before each `as_of`: `user_id`, `as_of`, the columns of `habits`.
 
     Reads all day partials in `relation`, whose days reach at most `history_days` back from the last `as_of`. Sums are
     over whole numbers and decimals, so that the order of rows changes nothing.
     """
-    looks = ", ".join(f"(DATE '{as_of}')" for as_of in sorted(set(as_ofs)))
-    seen = f"gaps JOIN (VALUES {looks}) AS looks(as_of) ON start < as_of"
-    return _query(spec, relation, keys=("user_id",), seen=seen, history_days=history_days)
+    looks = sql.values([f"(DATE '{as_of}')" for as_of in sorted(set(as_ofs))])
+    seen = f"gaps JOIN ({looks}) AS looks(as_of) ON start < as_of"
+    return _query(spec, relation, keys=("user_id",), seen=seen, history_days=history_days, sql=sql)
 
 
-def known_habit_query(spec: FeatureSpec, relation: str, *, history_days: int) -> str:
+def known_habit_query(spec: FeatureSpec, relation: str, *, history_days: int, sql: Dialect) -> str:
     """The same from a relation that has the days as they were known from each `as_of`, in a column `as_of`."""
-    return _query(spec, relation, keys=("user_id", "as_of"), seen="gaps", history_days=history_days)
+    return _query(spec, relation, keys=("user_id", "as_of"), seen="gaps", history_days=history_days, sql=sql)
 
 
-def _query(spec: FeatureSpec, relation: str, *, keys: Sequence[str], seen: str, history_days: int) -> str:
+def _query(spec: FeatureSpec, relation: str, *, keys: Sequence[str], seen: str, history_days: int, sql: Dialect) -> str:
     weights = ", ".join(f"_weight_{days}" for days in HALF_LIVES_DAYS)
     columns = ", ".join(f"{expression} AS {name}" for name, expression in habits(spec).items())
     return (
-        f"WITH ages(_age, {weights}) AS (VALUES {', '.join(_ages(history_days))}), "
-        f"days AS (SELECT {', '.join([*keys, *_day_columns(spec)])} FROM {relation} WHERE user_id IS NOT NULL), "
-        f"gaps AS (SELECT {', '.join(_gap_columns(spec))} FROM days WINDOW earlier AS "
+        f"WITH ages(_age, {weights}) AS ({sql.values(list(_ages(history_days)))}), "
+        f"days AS (SELECT {', '.join([*keys, *_day_columns(spec, sql)])} FROM {relation} WHERE user_id IS NOT NULL), "
+        f"gaps AS (SELECT {', '.join(_gap_columns(spec, sql))} FROM days WINDOW earlier AS "
         f"(PARTITION BY {', '.join(keys)} ORDER BY start ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)), "
-        f"seen AS (SELECT * FROM {seen} JOIN ages ON _age = date_diff('day', start, as_of)) "
+        f"seen AS (SELECT * FROM {seen} JOIN ages ON _age = {sql.days_between('start', 'as_of')}) "
         f"SELECT user_id, as_of, {columns} FROM seen GROUP BY user_id, as_of"
     )
 
@@ -62,7 +63,7 @@ def habits(spec: FeatureSpec) -> Columns:
 
 
 def _total(spec: FeatureSpec, name: str) -> str:
-    return f"count(*) FILTER (WHERE {name})" if name in spec.rhythms() else f"sum({name})"
+    return f"count(*) FILTER (WHERE {name})" if name in spec.rhythms() else f"CAST(sum({name}) AS DOUBLE)"
 
 
 def _rhythm(name: str, prefix: str) -> Columns:
@@ -108,9 +109,10 @@ def _spread(count: str, total: str, squares: str) -> str:
     return f"CASE WHEN {count} >= 2 THEN sqrt(greatest({variance}, 0)) END"
 
 
-def _day_columns(spec: FeatureSpec) -> Iterator[str]:
-    # Aggregates keep their names; what is ours begins with _, which no aggregate may.
-    yield from ("start", "isodow(start) AS _weekday")
+def _day_columns(spec: FeatureSpec, sql: Dialect) -> Iterator[str]:
+    # Aggregates keep their names; what is ours begins with _, which no aggregate may. 1970-01-05 was a Monday.
+    since = sql.days_between("DATE '1970-01-05'", "start")
+    yield from ("start", f"(({since} % 7) + 7) % 7 + 1 AS _weekday")
     sums = spec.sums()
     for name in spec.additive():
         if name in spec.rhythms():
@@ -121,11 +123,11 @@ def _day_columns(spec: FeatureSpec) -> Iterator[str]:
             yield f"{state_column(name, 'n')} AS {name}"
 
 
-def _gap_columns(spec: FeatureSpec) -> Iterator[str]:
+def _gap_columns(spec: FeatureSpec, sql: Dialect) -> Iterator[str]:
     yield "*"
     for name in spec.rhythms():
         last = f"max(CASE WHEN {name} THEN start END) OVER earlier"
-        yield f"CASE WHEN {name} THEN date_diff('day', {last}, start) END AS _gap_{name}"
+        yield f"CASE WHEN {name} THEN {sql.days_between(last, 'start')} END AS _gap_{name}"
 
 
 def _ages(history_days: int) -> Iterator[str]:

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from sojourn.core import BadInput, MissingTable, missing_columns
 from sojourn.features.spec import TEST_ACCOUNTS, FeatureSpec
 from sojourn.features.types import is_feature
+from sojourn.rollups.dialect import Dialect, dialect_of
 from sojourn.warehouse import Warehouse
 from sojourn.warehouse.engine import identifier
 
@@ -16,7 +17,6 @@ SUPERSEDED = "superseded_users"
 ARRIVED = "arrived_at"
 VALIDITY = ("valid_from", "valid_to")
 BESIDE = frozenset({"user_id", "arrived_at", *VALIDITY})
-FOREVER = "TIMESTAMPTZ 'infinity'"
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,10 @@ def portrait_query(warehouse: Warehouse, found: Portraits, *, as_ofs: Sequence[d
 
     Where versions overlap, the one that began last counts.
     """
-    zone = warehouse.spec.zone
-    looks = ", ".join(f"(DATE '{day}', TIMESTAMPTZ '{day_start(day, zone)}')" for day in sorted(set(as_ofs)))
+    sql, zone = dialect_of(warehouse.engine), warehouse.spec.zone
+    looks = sql.values([f"(DATE '{day}', {sql.instant(day_start(day, zone))})" for day in sorted(set(as_ofs))])
     return _chosen(
-        found, relation=warehouse.relation(USERS), looks=f"(VALUES {looks}) AS looks(as_of, begins)", versions=()
+        found, relation=warehouse.relation(USERS), looks=f"({looks}) AS looks(as_of, begins)", versions=(), sql=sql
     )
 
 
@@ -79,7 +79,7 @@ def known_portrait_query(warehouse: Warehouse, found: Portraits, *, instants: Ma
     A version lasts until the next one that had arrived begins. A portrait that doesn't say when it arrived counts as
     always known. Raises `BadInput` when none of them can.
     """
-    zone = warehouse.spec.zone
+    sql, zone = dialect_of(warehouse.engine), warehouse.spec.zone
     users = warehouse.engine.columns(f"SELECT * FROM {warehouse.relation(USERS)}")
     if ARRIVED not in users:
         raise BadInput(
@@ -87,43 +87,47 @@ def known_portrait_query(warehouse: Warehouse, found: Portraits, *, instants: Ma
             "it a column arrived_at, leave known_after_hours (--known-after) out, or take no portrait: "
             "FeatureSpec(portrait=[], test_accounts=None)"
         )
-    looks = ", ".join(
-        f"(DATE '{day}', TIMESTAMPTZ '{day_start(day, zone)}', TIMESTAMPTZ '{at}')" for day, at in instants.items()
+    looks = sql.values(
+        [f"(DATE '{day}', {sql.instant(day_start(day, zone))}, {sql.instant(at)})" for day, at in instants.items()]
     )
     # Of versions that arrived together the one stands that ingest lets stand.
     rest = sorted(set(users) - BESIDE)
     return _chosen(
         found,
-        relation=_versions(warehouse, found),
-        looks=f"(VALUES {looks}) AS looks(as_of, begins, known_by)",
+        relation=_versions(warehouse, found, users),
+        looks=f"({looks}) AS looks(as_of, begins, known_by)",
         versions=[f"{name} DESC NULLS LAST" for name in (ARRIVED, *map(identifier, rest))],
+        sql=sql,
     )
 
 
-def _versions(warehouse: Warehouse, found: Portraits) -> str:
+def _versions(warehouse: Warehouse, found: Portraits, users: Mapping[str, str]) -> str:
     """Every version there ever was. An end that is only where the next version begins came with that version."""
     follows = "lead(valid_from) OVER (PARTITION BY user_id ORDER BY valid_from)"
-    own_end = f"REPLACE (CASE WHEN valid_to IS DISTINCT FROM {follows} THEN valid_to END AS valid_to) "
-    stands = f"SELECT * {own_end if found.versioned == VALIDITY else ''}FROM {warehouse.relation(USERS)}"
+    own_end = f"CASE WHEN valid_to IS DISTINCT FROM {follows} THEN valid_to END AS valid_to"
+    names = {name: identifier(name) for name in users}
+    own = names | ({"valid_to": own_end} if found.versioned == VALIDITY else {})
+    stands = f"SELECT {', '.join(own.values())} FROM {warehouse.relation(USERS)}"
     if not warehouse.has(SUPERSEDED):
         return f"({stands})"
-    return f"({stands} UNION ALL BY NAME SELECT * FROM {warehouse.relation(SUPERSEDED)})"
+    former = dialect_of(warehouse.engine).with_columns(
+        warehouse.relation(SUPERSEDED), users, columns_of=warehouse.engine.columns
+    )
+    return f"({stands} UNION ALL SELECT {', '.join(names.values())} FROM {former} AS former)"
 
 
-def _chosen(found: Portraits, *, relation: str, looks: str, versions: Sequence[str]) -> str:
+def _chosen(found: Portraits, *, relation: str, looks: str, versions: Sequence[str], sql: Dialect) -> str:
     """One version per user and day of those that are valid then: the last that began, then the first of `versions`."""
-    columns = "".join(f", {identifier(name)}" for name in found.columns)
-    left_out = f"coalesce({identifier(found.test_accounts)}, false)" if found.test_accounts else "false"
+    columns = "".join(f", {sql.quote(name)}" for name in found.columns)
+    left_out = f"coalesce({sql.quote(found.test_accounts)}, false)" if found.test_accounts else "false"
     began = "valid_from" if "valid_from" in found.versioned else "NULL"
     valid = ["valid_from <= begins"] if "valid_from" in found.versioned else []
-    valid += [f"begins < coalesce(valid_to, {FOREVER})"] if "valid_to" in found.versioned else []
+    valid += ["(valid_to IS NULL OR begins < valid_to)"] if "valid_to" in found.versioned else []
     valid += [f"coalesce({ARRIVED} <= known_by, true)"] if versions else []
-    order = ", ".join([f"{began} DESC", *versions])
-    return (
-        f"SELECT user_id, as_of, {left_out} AS is_left_out{columns} FROM {relation} JOIN {looks} "
-        f"ON {' AND '.join(valid) or 'true'} "
-        f"QUALIFY row_number() OVER (PARTITION BY user_id, as_of ORDER BY {order}) = 1"
-    )
+    order = ", ".join([f"{began} DESC NULLS LAST", *versions])
+    place = f"row_number() OVER (PARTITION BY user_id, as_of ORDER BY {order}) AS _place"
+    placed = f"SELECT *, {place} FROM {relation} JOIN {looks} ON {' AND '.join(valid) or 'true'}"
+    return f"SELECT user_id, as_of, {left_out} AS is_left_out{columns} FROM ({placed}) WHERE _place = 1"
 
 
 def day_start(day: date, zone: str) -> datetime:

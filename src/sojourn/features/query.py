@@ -10,6 +10,7 @@ from sojourn.features.portrait import Portraits, known_portrait_query, portrait_
 from sojourn.features.spec import FeatureSpec
 from sojourn.features.types import as_feature, feature_name
 from sojourn.rollups import Known, Ledger, ahead, known_at, need_history, past, refreshed, window_query
+from sojourn.rollups.dialect import Dialect
 from sojourn.warehouse import Warehouse
 from sojourn.warehouse.engine import identifier
 
@@ -36,6 +37,11 @@ class Question:
     def first(self) -> date:
         """The first day of history."""
         return self.found.first if self.known is None else self.known.first
+
+    @property
+    def sql(self) -> Dialect:
+        """The spellings of the warehouse's engine."""
+        return self.found.definition.sql
 
 
 def ask(warehouse: Warehouse, spec: FeatureSpec, as_ofs: Sequence[date], *, horizons_days: Sequence[int]) -> Question:
@@ -84,10 +90,10 @@ def _parts(question: Question) -> Columns:
 
 
 def _habit_part(question: Question) -> str:
-    spec, history_days = question.spec, (max(question.as_ofs) - question.first).days
+    spec, sql, history_days = question.spec, question.sql, (max(question.as_ofs) - question.first).days
     if question.known is None:
-        return habit_query(spec, _past(question), as_ofs=question.as_ofs, history_days=history_days)
-    return known_habit_query(spec, question.known.day_states(spec.rollup.table), history_days=history_days)
+        return habit_query(spec, _past(question), as_ofs=question.as_ofs, history_days=history_days, sql=sql)
+    return known_habit_query(spec, question.known.day_states(spec.rollup.table), history_days=history_days, sql=sql)
 
 
 def _portrait_part(question: Question, found: Portraits) -> str:
@@ -154,10 +160,11 @@ def _typed(question: Question, parts: Columns, columns: Columns) -> str:
     kinds = question.warehouse.engine.columns(joined)
     zone = question.warehouse.spec.zone
     typed = ", ".join(
-        f"{as_feature(identifier(name), kinds[name], zone=zone)} AS {identifier(feature_name(name, kinds[name]))}"
+        f"{as_feature(identifier(name), kinds[name], zone=zone, sql=question.sql)} "
+        f"AS {identifier(feature_name(name, kinds[name]))}"
         for name in columns
     )
-    return f"SELECT CAST(user_id AS VARCHAR) AS user_id, as_of, {typed} FROM ({joined})"
+    return f"SELECT CAST(user_id AS {question.sql.kind('VARCHAR')}) AS user_id, as_of, {typed} FROM ({joined})"
 
 
 def _joined(parts: Columns, columns: Columns) -> str:
@@ -187,9 +194,9 @@ def _seen(question: Question) -> str:
     if question.known is not None:
         states = question.known.day_states(question.spec.rollup.table)
         return f"SELECT DISTINCT user_id, as_of FROM {states} WHERE user_id IS NOT NULL"
-    looks = ", ".join(f"(DATE '{as_of}')" for as_of in question.as_ofs)
-    firsts = f"SELECT user_id, min(start) AS first FROM {_past(question)} WHERE user_id IS NOT NULL GROUP BY user_id"
-    return f"SELECT user_id, as_of FROM ({firsts}) JOIN (VALUES {looks}) AS looks(as_of) ON first < as_of"
+    looks = question.sql.values([f"(DATE '{as_of}')" for as_of in question.as_ofs])
+    firsts = f"SELECT user_id, min(start) AS _first FROM {_past(question)} WHERE user_id IS NOT NULL GROUP BY user_id"
+    return f"SELECT user_id, as_of FROM ({firsts}) JOIN ({looks}) AS looks(as_of) ON _first < as_of"
 
 
 def _past(question: Question) -> str:

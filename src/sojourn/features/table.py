@@ -12,13 +12,14 @@ from sojourn.core import SojournError, UnreadableSource, fingerprint
 from sojourn.features.portrait import SUPERSEDED, USERS
 from sojourn.features.query import Question, ask, feature_query, population_query, training_query
 from sojourn.features.spec import FeatureSpec
-from sojourn.warehouse import PartitionInfo, Warehouse
+from sojourn.warehouse import DuckDBEngine, PartitionInfo, Warehouse
+from sojourn.warehouse.engine import identifier
+from sojourn.warehouse.files import parquet_files, remove
 
 TABLE = "features"
 # Raised when the meaning of a feature changes, so that tables written before are known to be old.
 HABITS = "1"
 KEYS = ("as_of", "user_id")
-ORDER = f"ORDER BY {', '.join(KEYS)}"
 
 
 def training_set(warehouse: Warehouse, spec: FeatureSpec, as_ofs: Sequence[date]) -> pl.DataFrame:
@@ -30,13 +31,13 @@ def training_set(warehouse: Warehouse, spec: FeatureSpec, as_ofs: Sequence[date]
     horizon ahead.
     """
     question = ask(warehouse, spec, as_ofs, horizons_days=spec.labels.horizons_days)
-    return warehouse.engine.frame(f"{training_query(question)} {ORDER}")
+    return warehouse.engine.frame(training_query(question)).sort(KEYS)
 
 
 def feature_table(warehouse: Warehouse, spec: FeatureSpec, as_of: date) -> pl.DataFrame:
     """The features of every user first seen before `as_of`, without labels: for scoring. Raises as `ask` does."""
     question = ask(warehouse, spec, [as_of], horizons_days=())
-    return warehouse.engine.frame(f"{feature_query(question)} {ORDER}")
+    return warehouse.engine.frame(feature_query(question)).sort(KEYS)
 
 
 def population(warehouse: Warehouse, spec: FeatureSpec, as_ofs: Sequence[date]) -> pl.DataFrame:
@@ -51,7 +52,9 @@ def write_features(warehouse: Warehouse, spec: FeatureSpec, as_of: date) -> Part
     with warehouse.writing(TABLE) as writer:
         if warehouse.fingerprint_of(TABLE, partition) == wanted:
             return next(info for info in warehouse.partitions(TABLE) if info.partition == partition)
-        rows = f"SELECT * EXCLUDE (as_of) FROM ({feature_query(question)})"
+        query = feature_query(question)
+        names = [identifier(name) for name in warehouse.engine.columns(query) if name != "as_of"]
+        rows = f"SELECT {', '.join(names)} FROM ({query})"
         return writer.put(partition, rows, order_by=["user_id"], fingerprint=wanted)
 
 
@@ -72,6 +75,8 @@ def _export(warehouse: Warehouse, query: str, *, out: Path) -> int:
         out.parent.mkdir(parents=True, exist_ok=True)
         kinds = warehouse.engine.columns(query)
         rows = warehouse.engine.copy(query, kinds=kinds, order_by=KEYS, to=staged, metadata={})
+        if staged.is_dir():
+            _gather(staged)
         staged.replace(out)
     except OSError as fault:
         if isinstance(fault, SojournError):
@@ -81,8 +86,19 @@ def _export(warehouse: Warehouse, query: str, *, out: Path) -> int:
         ) from fault
     finally:
         if staged.exists():
-            staged.unlink()
+            remove(staged)
     return rows
+
+
+def _gather(folder: Path) -> None:
+    """Put one sorted file in the place of a folder of files, which is what Spark writes."""
+    aside, engine = folder.with_name(f"{folder.name}.parts"), DuckDBEngine()
+    folder.replace(aside)
+    try:
+        rows = f"SELECT * FROM {engine.scan([str(file) for file in parquet_files(aside)], hive_types={})}"
+        engine.copy(rows, kinds=engine.columns(rows), order_by=KEYS, to=folder, metadata={})
+    finally:
+        remove(aside)
 
 
 def features_fingerprint(question: Question) -> str:

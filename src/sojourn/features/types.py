@@ -1,6 +1,7 @@
 """What a column becomes as a feature: a whole number, a double, or text."""
 
 from sojourn.core import BadInput
+from sojourn.rollups.dialect import Dialect
 
 WHOLE = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "BOOLEAN"})
 REAL = frozenset({"FLOAT", "DOUBLE", "HUGEINT", "UHUGEINT", "UBIGINT"})
@@ -23,7 +24,7 @@ def feature_name(name: str, kind: str) -> str:
     return f"{name}_age_days" if kind in MOMENTS else name
 
 
-def as_feature(expression: str, kind: str, *, zone: str) -> str:
+def as_feature(expression: str, kind: str, *, zone: str, sql: Dialect) -> str:
     """SQL that turns an expression of this type into a feature; a date becomes the days from it to `as_of`."""
     if not is_feature(kind):
         raise BadInput(
@@ -33,8 +34,8 @@ def as_feature(expression: str, kind: str, *, zone: str) -> str:
     if kind in WHOLE:
         return f"CAST({expression} AS BIGINT)"
     if kind in MOMENTS:
-        local = f"{expression} AT TIME ZONE '{zone}'" if kind.endswith("ZONE") else expression
-        return f"date_diff('day', CAST({local} AS DATE), as_of)"
+        day = sql.local_date(expression, zone) if kind.endswith("ZONE") else f"CAST({expression} AS DATE)"
+        return sql.days_between(day, "as_of")
     if kind in TEXT or kind.startswith("ENUM"):
-        return f"CAST({expression} AS VARCHAR)"
+        return f"CAST({expression} AS {sql.kind('VARCHAR')})"
     return f"CAST({expression} AS DOUBLE)"

@@ -68,6 +68,9 @@ class Dialect(Protocol):
     def local_hour(self, instant: str, zone: str) -> str:
         """The hour of the day, 0 to 23, at an instant in a zone."""
 
+    def local_date(self, instant: str, zone: str) -> str:
+        """The DATE at an instant in a zone."""
+
     def instant(self, at: datetime) -> str:
         """An instant."""
 
@@ -165,6 +168,10 @@ class DuckDBSql:
         if zone == "UTC":
             return f"(epoch_us({instant}) // 3600000000) % 24"
         return f"hour(timezone({literal(zone)}, {instant}))"
+
+    def local_date(self, instant: str, zone: str) -> str:
+        """The DATE at an instant in a zone."""
+        return f"CAST(timezone({literal(zone)}, {instant}) AS DATE)"
 
     def instant(self, at: datetime) -> str:
         """An instant."""
@@ -276,6 +283,10 @@ class SparkSql:
     def local_hour(self, instant: str, zone: str) -> str:
         """The hour of the day, 0 to 23, at an instant in a zone."""
         return f"CAST(hour(from_utc_timestamp({instant}, {literal(zone)})) AS BIGINT)"
+
+    def local_date(self, instant: str, zone: str) -> str:
+        """The DATE at an instant in a zone."""
+        return f"CAST(from_utc_timestamp({instant}, {literal(zone)}) AS DATE)"
 
     def instant(self, at: datetime) -> str:
         """An instant."""

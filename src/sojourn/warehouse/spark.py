@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from sojourn.warehouse.engine import EngineSpec, Row
-from sojourn.warehouse.files import read_footer, write_sidecar
+from sojourn.warehouse.files import parquet_files, read_footer, write_sidecar
 from sojourn.warehouse.spark_scan import Scans, kind_of
 from sojourn.warehouse.spark_session import find_java, pandas_unheard, session, translated
 
@@ -101,7 +101,7 @@ class SparkEngine:
             marker.unlink()
         write_sidecar(to, metadata)
         # Counted in the footers: Spark's own count would compute the query a second time.
-        return read_footer(to).rows
+        return sum(read_footer(file).rows for file in parquet_files(to))
 
     def _query(self, sql: str, params: Mapping[str, Any]) -> Any:
         for name in params:
