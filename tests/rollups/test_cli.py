@@ -52,11 +52,11 @@ def shop(tmp_path: Path) -> Warehouse:
 def test_backfill_and_advance_say_what_they_did(run, shop):
     status, out, err = run("rollup", "backfill", "--from", "2024-05-03", "--to", "2024-05-06")
     assert (status, err) == (0, "")
-    assert out.startswith("rollup_pay: 3 days built, 0 current, 0 dropped (definition ")
+    assert out.startswith("rollup_pay: 3 days built, 0 current, 0 dropped, 0 weeks and months merged (definition ")
     status, out, _ = run("rollup", "advance", "--day", "2024-05-07")
     assert status == 0
     assert "rollup_pay: 2 days built, 1 current, 0 dropped" in out
-    assert out.endswith("windows_pay: 3 rows as of 2024-05-08, written\n")
+    assert out.endswith("windows_pay: 3 rows as of 2024-05-08, read from partials\n")
     assert run("rollup", "advance", "--day", "2024-05-07", "--name", "pay")[1].endswith("current\n")
     assert shop.tables() == ["events", "rollup_pay", "windows_pay"]
 

@@ -16,6 +16,7 @@ NAME = Annotated[
     typer.Option(help="Only this one of the [rollups.<name>] declared; all when left out.", show_default=False),
 ]
 DAYS = ["%Y-%m-%d"]
+NAMED_HOLES = 10
 
 rollup = typer.Typer(help="Count events into day partials, and read windows from them.", no_args_is_help=True)
 
@@ -71,7 +72,7 @@ def advance(
     store, specs = _opened(warehouse, config, name)
     for spec in specs:
         report = close(store, spec, day=day.date())
-        done = "written" if report.written else "current"
+        done = {"current": "current", "slid": "slid on from the day before", "covered": "read from partials"}[report.how]
         typer.echo(f"{_account(report.partials)}\n{report.table}: {report.rows:,} rows as of {report.as_of}, {done}")
 
 
@@ -117,7 +118,12 @@ def _opened(warehouse: Path, config: Path | None, name: str | None) -> "tuple[An
 
 def _account(report: "BackfillReport") -> str:
     days = f"{len(report.built):,} days built, {report.current:,} current, {len(report.dropped):,} dropped"
-    return f"{report.table}: {days} (definition {report.definition})"
+    told = f"{report.table}: {days}, {len(report.compacted):,} weeks and months merged (definition {report.definition})"
+    if not report.holes:
+        return told
+    named = ", ".join(map(str, report.holes[:NAMED_HOLES]))
+    more = len(report.holes) - NAMED_HOLES
+    return f"{told}\n  days without any row: {named}{f' and {more:,} more' if more > 0 else ''}"
 
 
 def _day(moment: datetime | None) -> date | None:
