@@ -126,6 +126,7 @@ class Case:
         values, categories = POOLS[self.kind][2], POOLS[self.by or "text"][2]
         some = rng.sample(values, 2) if rng.random() < 0.5 else values
         start = datetime(FIRST.year, FIRST.month, FIRST.day, tzinfo=UTC)
+        tag = rng.randrange(10**9)  # ids are unique, in logs that are merged too
         found = []
         for at in range(size):
             ts = start + timedelta(hours=6 * rng.randrange(4 * DAYS), minutes=rng.choice([0, 0, 29, 30]))
@@ -136,7 +137,7 @@ class Case:
                 "category": by,
                 "ts": ts,
                 "day": ts.date(),
-                "event_id": f"e{7 * at % 23:02}é",
+                "event_id": f"e{7 * at % 23:02}é{tag}",
             }
             found.append({**row, "part": rng.randrange(4)})
         return found

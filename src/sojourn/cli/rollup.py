@@ -17,6 +17,7 @@ NAME = Annotated[
 ]
 DAYS = ["%Y-%m-%d"]
 NAMED_HOLES = 10
+DONE = {"current": "current", "slid": "slid on from the day before", "covered": "read from partials"}
 
 rollup = typer.Typer(help="Count events into day partials, and read windows from them.", no_args_is_help=True)
 
@@ -72,7 +73,7 @@ def advance(
     store, specs = _opened(warehouse, config, name)
     for spec in specs:
         report = close(store, spec, day=day.date())
-        done = {"current": "current", "slid": "slid on from the day before", "covered": "read from partials"}[report.how]
+        done = DONE[report.how]
         typer.echo(f"{_account(report.partials)}\n{report.table}: {report.rows:,} rows as of {report.as_of}, {done}")
 
 
