@@ -6,7 +6,7 @@ from datetime import date
 import numpy as np
 
 from sojourn.features.portrait import USERS, portrait_query, portraits
-from sojourn.features.query import Question, feature_query
+from sojourn.features.query import KEYS, Question, feature_query
 from sojourn.features.spec import FeatureSpec
 from sojourn.features.table import TABLE, features_fingerprint
 from sojourn.rollups import Cell, Check, Ledger, VerifySpec, known_at, ledger
@@ -72,19 +72,19 @@ def _users(question: Question) -> list[str]:
     """Whoever was seen before the day has a row, test accounts excepted."""
     warehouse, [as_of] = question.warehouse, question.as_ofs
     source = warehouse.relation(question.spec.rollup.source)
-    seen = f"SELECT DISTINCT CAST(user_id AS VARCHAR) AS user_id FROM {source} WHERE day < DATE '{as_of}'"
-    left_out = "SELECT NULL WHERE false"
+    seen = f"SELECT DISTINCT CAST(user_id AS STRING) AS user_id FROM {source} WHERE day < DATE '{as_of}'"
+    left_out = "SELECT CAST(NULL AS STRING) WHERE false"
     if question.portraits is not None:
         portrait = portrait_query(warehouse, question.portraits, as_ofs=[as_of])
-        left_out = f"SELECT CAST(user_id AS VARCHAR) FROM ({portrait}) WHERE is_left_out AND user_id IS NOT NULL"
+        left_out = f"SELECT CAST(user_id AS STRING) FROM ({portrait}) WHERE is_left_out AND user_id IS NOT NULL"
     wanted = f"SELECT user_id FROM ({seen}) WHERE user_id IS NOT NULL AND user_id NOT IN ({left_out})"
     faults = differences(warehouse, _stored(question), derived=wanted, keys=["user_id"], columns=())
     return [f"as_of={as_of}, users alone: {fault}" for fault in faults]
 
 
 def _anew(question: Question) -> list[str]:
-    query = f"SELECT * EXCLUDE (as_of) FROM ({feature_query(question)})"
-    columns = [f'"{name}"' for name in question.warehouse.engine.columns(query) if name != "user_id"]
+    query, quote = feature_query(question), question.found.definition.sql.quote
+    columns = [quote(name) for name in question.warehouse.engine.columns(query) if name not in KEYS]
     faults = differences(question.warehouse, _stored(question), derived=query, keys=["user_id"], columns=columns)
     return [f"as_of={question.as_ofs[0]} {fault}" for fault in faults]
 
