@@ -18,8 +18,10 @@ from sojourn.features import (
     write_features,
 )
 from sojourn.warehouse import EngineSpec, Warehouse, WarehouseSpec
+from tests.features.test_known import morning_spec
 from tests.features.worlds import AS_OF, PORTRAIT, frame_log, noon, put_users, small_spec
 from tests.rollups.logs import put_events
+from tests.rollups.mornings import AFTER_HOURS, MORNINGS, live_through, world
 
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 SPEC = small_spec()
@@ -75,6 +77,15 @@ def test_an_export_is_one_file_whoever_writes_it(both, tmp_path):
         assert all(out.is_file() for out in places)
         assert_equal(found, wanted)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.slow
+def test_what_was_known_is_equal(tmp_path, spark):
+    known = morning_spec(known_after_hours=AFTER_HOURS)
+    lived = live_through(tmp_path, world(11, "America/New_York"), lambda warehouse, _: warehouse.frame("events"))
+    wanted = training_set(lived.warehouse, known, MORNINGS)
+    shutil.copytree(lived.warehouse.root, tmp_path / "spark")
+    assert_equal(training_set(Warehouse.open(tmp_path / "spark", engine=spark), known, MORNINGS), wanted)
 
 
 @pytest.mark.slow

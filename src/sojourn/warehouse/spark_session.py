@@ -7,8 +7,10 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from socket import create_connection
 from tempfile import TemporaryFile
 from typing import IO, Any
+from urllib.parse import urlsplit
 
 from sojourn.core import DiskFull, EngineError, MissingExtra, SojournError, UnreadableSource, need
 from sojourn.warehouse.engine import EngineSpec
@@ -41,6 +43,7 @@ LOCAL = {
     "spark.sql.maxPlanStringLength": "1000",
     "spark.log.level": "ERROR",
 }
+CONNECT_PORT = 15002
 START_FAILED = "Spark did not start: {words}. See that JAVA_HOME names a Java 17 or newer, and settings are Spark's."
 
 
@@ -64,12 +67,15 @@ def _connected(builder: Any, settings: dict[str, str], spec: EngineSpec) -> Any:
     for module in ("grpc", "grpc_status", "zstandard", "pandas"):
         need(module, extra="connect", for_="Spark Connect")
     try:
+        # Spark's client would try for ten minutes.
+        address = urlsplit(str(spec.master))
+        create_connection((address.hostname or "", address.port or CONNECT_PORT), timeout=10).close()
         with pandas_unheard():
             for name, setting in settings.items():
                 builder = builder.config(name, setting)
             return builder.getOrCreate()
     except Exception as fault:
-        if not _is_spark_s(fault):
+        if not (isinstance(fault, OSError | ValueError) or _is_spark_s(fault)):
             raise
         raise EngineError(
             f"Spark Connect at {spec.master} does not answer: {_words(fault)}. Start the server, or mend the address."
