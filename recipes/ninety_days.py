@@ -130,7 +130,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 def told(figures: dict[str, Any]) -> str:
     """The headline in a sentence."""
     return (
-        f"{figures['events']:,} events: {figures['ratio']:.1f} times less time than the raw log, all mornings; "
+        f"{figures['events']:,} events: the raw log takes {figures['ratio']:.1f} times as long, all mornings together; "
         f"every table equal: {figures['equal']}"
     )
 

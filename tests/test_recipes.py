@@ -1,0 +1,22 @@
+"""Recipes run as a reader would run them, on small data, and their figures are there and true."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+RECIPES = Path(__file__).parent.parent / "recipes"
+
+
+def test_ninety_days_writes_equal_tables_every_morning_and_a_page(tmp_path):
+    command = [sys.executable, str(RECIPES / "ninety_days.py"), "--users", "150", "--out", str(tmp_path / "out")]
+    done = subprocess.run([*command, "--json", str(tmp_path / "figures.json")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["equal"]
+    assert len(figures["mornings"]) == 35
+    assert f"{figures['events']:,} events" in done.stdout
+    assert "<h1>Ninety days, every morning</h1>" in (tmp_path / "out" / "ninety-days.html").read_text()
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert again.returncode == 2
+    assert "is not empty. Give a new folder" in again.stderr
