@@ -15,6 +15,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+# More columns than this do not fit on a terminal of 80 characters.
+WIDEST = 8
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -55,14 +58,36 @@ def arguments(what: str) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def show(title: str, rows: Sequence[Mapping[str, Any]], *, to: Path | None) -> None:
-    """Print the rows as a table, and write them with the machine's description as JSON when a path is given."""
+def _table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(title=title, title_justify="left")
     for name in rows[0]:
         table.add_column(name.replace("_", " "), justify="left" if isinstance(rows[0][name], str) else "right")
     for row in rows:
-        table.add_row(*(f"{each:,.2f}" if isinstance(each, float) else str(each) for each in row.values()))
-    Console().print(table)
+        table.add_row(*map(_told, row.values()))
+    return table
+
+
+def _upright(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
+    """A line for each figure: what would be too wide for a terminal."""
+    table = Table(title=title, title_justify="left")
+    first, *others = rows[0]
+    table.add_column(first.replace("_", " "))
+    for row in rows:
+        table.add_column(_told(row[first]), justify="right")
+    for name in others:
+        table.add_row(name.replace("_", " "), *(_told(row[name]) for row in rows))
+    return table
+
+
+def _told(figure: object) -> str:
+    if isinstance(figure, float):
+        return f"{figure:,.2f}"
+    return f"{figure:,}" if isinstance(figure, int) and not isinstance(figure, bool) else str(figure)
+
+
+def show(title: str, rows: Sequence[Mapping[str, Any]], *, to: Path | None) -> None:
+    """Print the rows as a table, and write them with the machine's description as JSON when a path is given."""
+    Console().print(_table(title, rows) if len(rows[0]) <= WIDEST else _upright(title, rows))
     if to is not None:
         machine = {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.system()}
         to.write_text(json.dumps({"title": title, "machine": machine, "rows": list(rows)}, indent=2) + "\n")

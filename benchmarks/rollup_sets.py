@@ -35,7 +35,8 @@ LABELS = RollupSpec(
 
 def raw_log() -> duckdb.DuckDBPyConnection:
     """DuckDB as the other side uses it."""
-    engine = duckdb.connect(config={"memory_limit": f"{MEMORY_GB}GB", "threads": 2})
+    spill = tempfile.gettempdir()
+    engine = duckdb.connect(config={"memory_limit": f"{MEMORY_GB}GB", "threads": 2, "temp_directory": spill})
     engine.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
     return engine
 

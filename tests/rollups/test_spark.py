@@ -34,7 +34,7 @@ ELEMENTS = {
     "last_three": AggregateSpec(function="last_n", expression="amount", k=3),
 }
 SLIDING = {name: EVERY[name] for name in ("events", "spend", "least", "typical", "days", "last_event", "since")}
-AS_OFS = [date(2024, 5, 6), date(2024, 5, 9)]
+AS_OFS = [date(2024, 5, 2), date(2024, 5, 3)]
 ZONE = "America/St_Johns"
 
 
@@ -45,7 +45,7 @@ class Both(NamedTuple):
     spark: Warehouse
 
 
-def log(days: int = 22) -> list[Event]:
+def log(days: int = 15) -> list[Event]:
     """Of five users and of nobody, from 18 April on; amounts repeat, are negative, and are sometimes missing."""
     start = datetime(2024, 4, 18, 1, tzinfo=UTC)
     return [
