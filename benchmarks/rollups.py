@@ -25,6 +25,7 @@ from typing import Any
 import duckdb
 
 from benchmarks.measure import arguments, show
+from sojourn.core import progress
 from sojourn.rollups import AggregateSpec, Load, RollupSpec, advance, backfill, plan
 from sojourn.warehouse import EngineSpec, Warehouse
 
@@ -172,7 +173,7 @@ def mornings(warehouse: Warehouse, world: World, out: Path) -> Iterator[Mapping[
     naive = Naive(warehouse, out)
     backfill(warehouse, SPEC, end=day_of(world.days - world.mornings))
     advance(warehouse, SPEC, day=day_of(world.days - world.mornings - 1))
-    for number in range(world.days - world.mornings, world.days):
+    for number in _told(range(world.days - world.mornings, world.days)):
         day = day_of(number)
         as_of = day + timedelta(days=1)
         limit = _lower_limit(warehouse, as_of)
@@ -182,6 +183,13 @@ def mornings(warehouse: Warehouse, world: World, out: Path) -> Iterator[Mapping[
             costs[name] = measured(partial(naive.run, query))
             equal &= same_tables(warehouse, as_of, str(out))
         yield {"as_of": as_of, "ours": ours, **costs, "equal": equal, "limit": limit}
+
+
+def _told(numbers: range) -> Iterator[int]:
+    with progress("mornings", total=len(numbers)) as done:
+        for number in numbers:
+            yield number
+            done(1)
 
 
 def _lower_limit(warehouse: Warehouse, as_of: date) -> Load:
