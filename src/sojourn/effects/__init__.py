@@ -3,6 +3,7 @@
 from sojourn.effects.average import average_effects, doubly_robust_scores
 from sojourn.effects.campaign import CampaignSpec, campaign_table, decision_features
 from sojourn.effects.spec import EffectSpec, PolicySpec, RankingSpec, TreesSpec, UpliftSpec
+from sojourn.effects.uplift import Uplift
 
 __all__ = [
     "CampaignSpec",
@@ -10,6 +11,7 @@ __all__ = [
     "PolicySpec",
     "RankingSpec",
     "TreesSpec",
+    "Uplift",
     "UpliftSpec",
     "average_effects",
     "campaign_table",

@@ -24,14 +24,19 @@ class Trees:
 
     base: float
     booster: "Booster | None" = None
+    rounds: int | None = None  # how many of its trees are read; None: all
 
     def __call__(self, matrix: Floats) -> Floats:
         """The prediction of each row."""
         if self.booster is None:
             return np.full(len(matrix), self.base)
         slices = range(0, len(matrix), SLICE_ROWS)
-        parts = [self.booster.predict(matrix[at : at + SLICE_ROWS], num_threads=1) for at in slices]
-        return self.base + np.concatenate([np.asarray(part, dtype=np.float64) for part in parts] or [np.zeros(0)])
+        parts = [self._raw(matrix[at : at + SLICE_ROWS]) for at in slices]
+        return self.base + np.concatenate(parts or [np.zeros(0)])
+
+    def _raw(self, matrix: Floats) -> Floats:
+        assert self.booster is not None
+        return np.asarray(self.booster.predict(matrix, num_iteration=self.rounds, num_threads=1), dtype=np.float64)
 
 
 @dataclass
@@ -95,7 +100,8 @@ class Binned:
         return int(losses.argmin()) + 1 if losses.min() < none else 0
 
     def _part(self, rows: Rows, target: Floats, weight: Floats | None) -> Any:
-        data = self._data.subset(rows.tolist()).set_label(target[rows])
+        # Constructed first: a part takes its parent's labels when it is made, and would forget those set before.
+        data = self._data.subset(rows.tolist()).construct().set_label(target[rows])
         return data if weight is None else data.set_weight(weight[rows])
 
 
