@@ -1,7 +1,12 @@
 """Campaign logs come in; whether treating helped, whom, and whom to treat next go out, each with its interval."""
 
 from sojourn.effects.average import average_effects, doubly_robust_scores
-from sojourn.effects.campaign import CampaignSpec, campaign_table, decision_features
+from sojourn.effects.campaign import CampaignSpec, campaign_table, decision_days, decision_features
+from sojourn.effects.charts import forest_chart, qini_chart, retention_effect_chart, uplift_decile_chart
+from sojourn.effects.checks import balance_table, doubts, overlap, propensity_table, sample_ratio_test
+from sojourn.effects.policy import policy_values, whom_to_treat
+from sojourn.effects.ranking import Ranking, qini, uplift_deciles
+from sojourn.effects.retention import RetentionEffect, retention_effects
 from sojourn.effects.spec import EffectSpec, PolicySpec, RankingSpec, TreesSpec, UpliftSpec
 from sojourn.effects.uplift import Uplift
 
@@ -9,12 +14,29 @@ __all__ = [
     "CampaignSpec",
     "EffectSpec",
     "PolicySpec",
+    "Ranking",
     "RankingSpec",
+    "RetentionEffect",
     "TreesSpec",
     "Uplift",
     "UpliftSpec",
     "average_effects",
+    "balance_table",
     "campaign_table",
+    "decision_days",
     "decision_features",
     "doubly_robust_scores",
+    "doubts",
+    "forest_chart",
+    "overlap",
+    "policy_values",
+    "propensity_table",
+    "qini",
+    "qini_chart",
+    "retention_effect_chart",
+    "retention_effects",
+    "sample_ratio_test",
+    "uplift_decile_chart",
+    "uplift_deciles",
+    "whom_to_treat",
 ]

@@ -77,7 +77,7 @@ class UpliftSpec(EffectSpec):
 
     learners: tuple[Learner, ...] = Field(default=("linear", "trees"), min_length=1)
     evidence: float = Field(default=2.0, ge=0)
-    trees: TreesSpec = TreesSpec(rounds=160, learning_rate=0.05, leaves=4, min_leaf_rows=100, ridge=20.0)
+    trees: TreesSpec = TreesSpec(rounds=80, learning_rate=0.05, leaves=4, min_leaf_rows=100, ridge=20.0)
 
 
 class RankingSpec(Spec):
