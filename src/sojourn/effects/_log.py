@@ -77,7 +77,8 @@ def covariate_columns(table: pl.DataFrame, *, spec: EffectSpec) -> tuple[str, ..
     taken = {*KEYS, spec.treatment, spec.outcome}
 
     def is_free(name: str) -> bool:
-        chance = spec.propensity is not None and name.startswith(f"{spec.propensity}_")
+        # A user who is scored has no propensity yet, so nothing may be learned from it.
+        chance = spec.propensity is not None and (name == spec.propensity or name.startswith(f"{spec.propensity}_"))
         return name not in taken and not name.startswith(OUTCOME) and not chance
 
     return tuple(name for name in table.columns if is_free(name))

@@ -140,7 +140,7 @@ def doubts(table: pl.DataFrame, *, spec: EffectSpec | None = None) -> list[str]:
         if not uneven.is_empty():
             worst = uneven.row(0, named=True)
             found.append(
-                f"{uneven.height} covariates differ between the arms even after weighting, most {worst['covariate']!r} "
+                f"Covariates differ between the arms even after weighting: {uneven.height} of them, most {worst['covariate']!r} "
                 f"({worst['weighted']:+.2f} standard deviations): was it known before the decision?"
             )
     return found
