@@ -110,7 +110,7 @@ def summary(found: list[dict[str, Any]]) -> dict[str, Any]:
         return 100 * sum(hits) / len(hits)
 
     def mean(name: str, key: str) -> float:
-        return sum(each[name][key] for each in found) / len(found)
+        return float(sum(each[name][key] for each in found) / len(found))
 
     learned = [each for each in found if each["learner"] != "constant"]
     return {
@@ -135,11 +135,11 @@ def summary(found: list[dict[str, Any]]) -> dict[str, Any]:
 def rows(*, quick: bool) -> list[dict[str, Any]]:
     """One row per push strength; two processes live and judge the worlds."""
     worlds, users = (QUICK_WORLDS, QUICK_USERS) if quick else (WORLDS, WORLD.users)
-    found = []
     with ProcessPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
-        for strength in STRENGTHS:
-            found.append(summary(list(pool.map(partial(judged, strength=strength, users=users), range(worlds)))))
-    return found
+        return [
+            summary(list(pool.map(partial(judged, strength=strength, users=users), range(worlds))))
+            for strength in STRENGTHS
+        ]
 
 
 def main() -> None:

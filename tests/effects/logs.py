@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from sojourn.effects import EffectSpec, TreesSpec, UpliftSpec
+from sojourn.evaluate import Interval
 
 SMALL_TREES = TreesSpec(rounds=40, patience=5, min_leaf_rows=15)
 EFFECT = EffectSpec(outcome="outcome_days", outcome_trees=SMALL_TREES, groups=3)
@@ -17,12 +18,20 @@ UPLIFT = UpliftSpec(
 )
 
 
+def ends(found: Interval) -> tuple[float, float, float]:
+    """Low, value and high of an interval that has them."""
+    assert found.low is not None
+    assert found.value is not None
+    assert found.high is not None
+    return found.low, found.value, found.high
+
+
 def campaign(
     seed: int, *, users: int = 300, decisions: int = 2, effect: float = 0.5, spread: float = 0.0, even: bool = False
 ) -> pl.DataFrame:
     """Users decided about on several days; those who were lately active are treated less and do more anyway.
 
-    The effect on a row is `effect + spread * taste`, where taste is -1 or 1 and shown as a word; a user's rows share luck.
+    The effect on a row is `effect + spread * taste`, with taste -1 or 1, shown as a word; a user's rows share luck.
     """
     rng = np.random.default_rng(seed)
     user = np.repeat(np.arange(users), decisions)

@@ -1,5 +1,7 @@
 """Average effects: each method against a slow twin, and against what is known of simulated logs."""
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 import pytest
@@ -13,7 +15,7 @@ from tests.effects.logs import EFFECT, campaign, three_arms
 PLAIN = EFFECT.with_changes(covariates=())
 
 
-def effect(table: pl.DataFrame, method: str, spec: EffectSpec = EFFECT, arm: str = "treated") -> dict[str, float]:
+def effect(table: pl.DataFrame, method: str, spec: EffectSpec = EFFECT, arm: str = "treated") -> dict[str, Any]:
     found = average_effects(table, spec=spec, methods=[method]).filter(arm=arm)  # type: ignore[list-item]
     assert found.height == 1
     return found.row(0, named=True)
@@ -25,15 +27,13 @@ def clustered_by_hand(influence: list[float], users: list[str]) -> float:
     for value, user in zip(influence, users, strict=True):
         sums[user] = sums.get(user, 0.0) + value - middle
     count = len(sums)
-    return (sum(total**2 for total in sums.values()) * count / (count - 1)) ** 0.5 / len(influence)
+    return float((sum(total**2 for total in sums.values()) * count / (count - 1)) ** 0.5 / len(influence))
 
 
 def test_the_raw_difference_and_its_error_are_those_computed_by_hand():
     table = campaign(1, users=60)
     rows = table.sort("user_id", "as_of").to_dicts()
-    means = {
-        arm: np.mean([row["outcome_days"] for row in rows if row["treatment"] is arm]) for arm in (True, False)
-    }
+    means = {arm: np.mean([row["outcome_days"] for row in rows if row["treatment"] is arm]) for arm in (True, False)}
     share = {arm: np.mean([row["treatment"] is arm for row in rows]) for arm in (True, False)}
     influence = [
         (1 if row["treatment"] else -1) * (row["outcome_days"] - means[row["treatment"]]) / share[row["treatment"]]
@@ -164,9 +164,7 @@ def test_the_order_of_rows_changes_nothing():
 
 def test_rows_whose_window_has_not_ended_are_left_out():
     table = campaign(8, users=100)
-    late = table.with_columns(
-        outcome_days=pl.when(pl.col("user_id") < "u0050").then(pl.col("outcome_days"))
-    )
+    late = table.with_columns(outcome_days=pl.when(pl.col("user_id") < "u0050").then(pl.col("outcome_days")))
     assert_frame_equal(
         average_effects(late, spec=EFFECT), average_effects(table.filter(pl.col("user_id") < "u0050"), spec=EFFECT)
     )
@@ -176,7 +174,9 @@ def test_an_experiment_without_recorded_chances_takes_the_shares():
     table = campaign(9, even=True)
     shares = float(table["treatment"].mean())  # type: ignore[arg-type]
     recorded = effect(table.with_columns(propensity=pl.lit(shares)), "weighted")
-    assert effect(table, "weighted", EFFECT.with_changes(propensity=None))["effect"] == pytest.approx(recorded["effect"])
+    assert effect(table, "weighted", EFFECT.with_changes(propensity=None))["effect"] == pytest.approx(
+        recorded["effect"]
+    )
 
 
 class TestRefusals:
@@ -205,7 +205,9 @@ class TestRefusals:
 
     def test_arms_as_numbers(self):
         table = campaign(1).with_columns(pl.col("treatment").cast(pl.Int64))
-        with pytest.raises(BadInput, match=r"an arm is a word, or true and false. Cast it: .*pl.col\('treatment'\) == 1"):
+        with pytest.raises(
+            BadInput, match=r"an arm is a word, or true and false. Cast it: .*pl.col\('treatment'\) == 1"
+        ):
             average_effects(table, spec=EFFECT)
 
     def test_missing_columns_with_the_nearest_name(self):

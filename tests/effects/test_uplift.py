@@ -7,7 +7,7 @@ from polars.testing import assert_frame_equal
 
 from sojourn.core import MissingColumn, UnreadableSource
 from sojourn.effects import RankingSpec, Uplift, qini
-from tests.effects.logs import UPLIFT, campaign, three_arms
+from tests.effects.logs import UPLIFT, campaign, ends, three_arms
 
 KEYS = ["user_id", "as_of"]
 
@@ -21,11 +21,13 @@ def test_a_known_difference_between_users_is_learned_with_its_size():
     assert found["likes"] == pytest.approx(0.6, abs=0.15)
     assert found["dislikes"] == pytest.approx(-0.4, abs=0.15)
     ranking = qini(model.held_out_, spec=RankingSpec(replicates=50, random_scores=20))
-    assert ranking.figures["qini"].low > ranking.random.high
+    assert ends(ranking.figures["qini"])[0] > ends(ranking.random)[2]
 
 
 def test_where_all_are_alike_the_constant_is_taken_nearly_always():
-    found = [Uplift(UPLIFT).fit(campaign(seed, users=200, effect=0.3)).chosen_["treated"]["learner"] for seed in range(20)]
+    found = [
+        Uplift(UPLIFT).fit(campaign(seed, users=200, effect=0.3)).chosen_["treated"]["learner"] for seed in range(20)
+    ]
     assert found.count("constant") >= 17
 
 
@@ -34,7 +36,8 @@ def test_where_nothing_acts_qini_holds_zero():
     for seed in range(20):
         held_out = Uplift(UPLIFT).fit(campaign(seed, users=200, effect=0.0)).held_out_
         found = qini(held_out, spec=RankingSpec(replicates=100, random_scores=10)).figures["qini"]
-        inside.append(found.low <= 0 <= found.high)
+        low, _, high = ends(found)
+        inside.append(low <= 0 <= high)
     assert sum(inside) >= 17
 
 
@@ -48,7 +51,9 @@ def test_a_held_out_prediction_knows_nothing_of_the_outcomes_of_its_group():
     second = Uplift(UPLIFT).fit(changed.drop("is_mine")).held_out_
     same = ["fold", "uplift_treated", "chosen_treated"]
     assert_frame_equal(
-        second.filter(pl.col("fold") == 1).select(same), first.filter(pl.col("fold") == 1).select(same), check_exact=True
+        second.filter(pl.col("fold") == 1).select(same),
+        first.filter(pl.col("fold") == 1).select(same),
+        check_exact=True,
     )
     others = pl.col("fold") != 1
     assert not second.filter(others)["uplift_treated"].equals(first.filter(others)["uplift_treated"])
@@ -93,7 +98,7 @@ def test_scores_average_to_the_effect_on_any_group_named_before():
 def test_scoring_a_table_that_lacks_a_column_or_a_model_that_is_not_there(tmp_path):
     table = campaign(7, users=100)
     model = Uplift(UPLIFT).fit(table)
-    with pytest.raises(MissingColumn, match="effects.Uplift.predict needs column 'taste'"):
+    with pytest.raises(MissingColumn, match=r"effects\.Uplift\.predict needs column 'taste'"):
         model.predict(table.drop("taste"))
     with pytest.raises(UnreadableSource, match="holds no saved model"):
         Uplift.load(tmp_path / "nowhere")

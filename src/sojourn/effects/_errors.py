@@ -29,7 +29,7 @@ def estimate(value: float, influence: Floats, *, user: Ints) -> Estimate:
 
 
 def clustered_error(influence: Floats, *, user: Ints) -> float:
-    """The standard error of the mean of `influence`: users summed, squared, with the factor n / (n - 1) for few users."""
+    """The standard error of the mean of `influence`: users summed and squared, times n / (n - 1)."""
     sums = np.bincount(user, influence - influence.mean())
     users = len(sums)
     if users < 2:

@@ -18,7 +18,7 @@ ROUNDS_SHARES = (0.125, 0.25, 0.5, 1.0)
 
 @dataclass(frozen=True)
 class Lesson:
-    """What the effect of one arm is learned from, for rows that got the arm or the control; arrays have one entry a row.
+    """What the effect of one arm is learned from, for rows that got the arm or the control; one entry a row.
 
     `surprise` is the outcome less what was expected before the arm was known, `pull` the treatment (0 or 1) less its
     propensity between the two, so that `surprise` is about `pull` times the effect. `score` is the doubly robust
@@ -122,7 +122,9 @@ def _held_out_spreads(
     lesson: Lesson, *, rows: Rows, group: Ints, binned: Binned, spec: UpliftSpec
 ) -> dict[tuple[str, float], Floats]:
     """What each learner and strength says of each of these rows, learned without its group, about that group's mean."""
-    spreads = {(name, strength): np.zeros(len(rows)) for name in spec.learners for strength in strengths(name, spec)}
+    spreads: dict[tuple[str, float], Floats] = {
+        (name, strength): np.zeros(len(rows)) for name in spec.learners for strength in strengths(name, spec)
+    }
     for held in np.unique(group[rows]):
         mine = group[rows] == held
         for name in spec.learners:

@@ -110,13 +110,13 @@ def propensities(table: pl.DataFrame, *, arms: tuple[str, ...], arm: Ints, spec:
     need_columns(table, names, where=where)
     treated = np.column_stack([_numbers(table, name, where) for name in names])
     chances = np.column_stack([1 - treated.sum(axis=1), treated])
-    outside = ~((chances > 1e-9) & (chances < 1 - 1e-9)).all(axis=1)
-    if outside.any():
+    outside = np.flatnonzero(((chances <= 1e-9) | (chances >= 1 - 1e-9)).any(axis=1))
+    if len(outside):
         listed = ", ".join(repr(name) for name in names)
         raise BadInput(
-            f"{where}: {int(outside.sum())} of {len(outside)} rows have a propensity outside (0, 1) in {listed} "
-            f"(row {int(np.flatnonzero(outside)[0])} in order of the keys). Where there was no choice there is nothing to compare: "
-            "leave those rows out."
+            f"{where}: {len(outside)} of {table.height} rows have a propensity outside (0, 1) in {listed} (the first is "
+            f"user {table['user_id'][int(outside[0])]!r}). Where there was no choice there is nothing to compare: leave "
+            "those rows out."
         )
     return chances
 

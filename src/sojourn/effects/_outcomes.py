@@ -51,7 +51,9 @@ def _of(log: Decisions, binned: Binned, train: Rows, asked: Rows, spec: EffectSp
         if not len(mine):
             parts.append(said)
             continue
-        parts.append(said + binned.stopped(mine, target=rest, user=log.user, spec=spec.outcome_trees)(binned.codes[asked]))
+        parts.append(
+            said + binned.stopped(mine, target=rest, user=log.user, spec=spec.outcome_trees)(binned.codes[asked])
+        )
     return np.column_stack(parts)
 
 

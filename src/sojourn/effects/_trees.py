@@ -70,9 +70,7 @@ class Binned:
         rounds = self._rounds(rows[~held], rows[held], target=target, spec=spec, weight=weight)
         return Trees(base) if rounds == 0 else self.grown(rows, target=target, spec=spec, weight=weight, rounds=rounds)
 
-    def grown(
-        self, rows: Rows, *, target: Floats, spec: TreesSpec, rounds: int, weight: Floats | None = None
-    ) -> Trees:
+    def grown(self, rows: Rows, *, target: Floats, spec: TreesSpec, rounds: int, weight: Floats | None = None) -> Trees:
         """So many trees learned from these rows. Without covariates it is the mean."""
         import lightgbm
 
@@ -83,9 +81,7 @@ class Binned:
         booster = lightgbm.train(_parameters(spec, len(rows), self.seed), data, rounds)
         return Trees(base, booster.free_dataset())
 
-    def _rounds(
-        self, train: Rows, held: Rows, *, target: Floats, spec: TreesSpec, weight: Floats | None
-    ) -> int:
+    def _rounds(self, train: Rows, held: Rows, *, target: Floats, spec: TreesSpec, weight: Floats | None) -> int:
         """How many trees are best on the held-out rows; 0 when the mean alone is."""
         import lightgbm
 

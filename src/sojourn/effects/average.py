@@ -1,4 +1,4 @@
-"""A campaign log goes in; the average effect of each arm beside the control goes out, by four methods, with intervals."""
+"""A campaign log goes in; the average effect of each arm beside the control goes out, by four methods."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,8 +37,8 @@ def average_effects(
     """What each arm does to the mean outcome, beside the control: one row per arm and method.
 
     Columns: `outcome, arm, method, effect, error, low, high, control_mean, arm_mean, rows, users, unbiased,
-    adjusted_by`. `error` is the standard error with rows of a user going together, `rows` and `users` are of the arm and
-    the control. The population is that of all rows of the log: what the mean would be had all of them got the arm,
+    adjusted_by`. `error` is the standard error with rows of a user going together, `rows` and `users` are of the arm
+    and the control. The population is that of all rows of the log: what the mean would be had all of them got the arm,
     less what it would be had all got the control.
 
     - `difference`: of the raw means. `unbiased` is false for it when the recorded propensities differ between rows.

@@ -154,7 +154,9 @@ def _decisions(warehouse: Warehouse, spec: CampaignSpec, days: Sequence[date]) -
         f"SELECT user_id, CAST(day AS DATE) AS as_of, {campaign} propensity, sent AS treatment "
         f"FROM {pushes} WHERE CAST(day AS DATE) IN ({looks})"
     )
-    active = f"SELECT DISTINCT user_id, CAST(day AS DATE) AS day FROM {warehouse.relation('events')} WHERE {spec.active}"
+    active = (
+        f"SELECT DISTINCT user_id, CAST(day AS DATE) AS day FROM {warehouse.relation('events')} WHERE {spec.active}"
+    )
     keys = "decided.user_id, decided.as_of"
     history = (
         f"SELECT {keys}, {sent}{',' if sent else ''} min({ago}) AS days_since_push FROM decided LEFT JOIN before ON "
@@ -162,8 +164,9 @@ def _decisions(warehouse: Warehouse, spec: CampaignSpec, days: Sequence[date]) -
     )
     outcomes = (
         f"SELECT {keys}, CAST(count(active.day) AS DOUBLE) AS outcome_active_days, "
-        f"CAST(coalesce(max({ahead}) + 1, 0) AS DOUBLE) AS outcome_lifetime_days, {daily} FROM decided LEFT JOIN active "
-        f"ON active.user_id = decided.user_id AND {ahead} >= 0 AND {ahead} < {spec.horizon_days} GROUP BY {keys}"
+        f"CAST(coalesce(max({ahead}) + 1, 0) AS DOUBLE) AS outcome_lifetime_days, {daily} FROM decided "
+        f"LEFT JOIN active ON active.user_id = decided.user_id AND {ahead} >= 0 AND {ahead} < {spec.horizon_days} "
+        f"GROUP BY {keys}"
     )
     return warehouse.engine.frame(
         f"WITH decided AS ({decided}), active AS ({active}), "

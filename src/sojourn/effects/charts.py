@@ -114,8 +114,10 @@ def uplift_decile_chart(deciles: pl.DataFrame, *, style: Style = "number") -> An
 
 
 def retention_effect_chart(curve: pl.DataFrame, *, truth: list[float] | None = None) -> Any:
-    """The effect on the share of users active by day, from `RetentionEffect.curve`; `truth` is drawn where it is known."""
-    need_columns(curve, ["day", "effect", "low", "high", "band_low", "band_high"], where="effects.retention_effect_chart")
+    """The effect on the share of users active by day, from `RetentionEffect.curve`; `truth` is drawn where known."""
+    need_columns(
+        curve, ["day", "effect", "low", "high", "band_low", "band_high"], where="effects.retention_effect_chart"
+    )
     days = curve["day"].to_list()
     figure = _figure()
     for low, high, name, alpha in (

@@ -15,8 +15,8 @@ MISMATCH_P = 0.001
 def propensity_table(table: pl.DataFrame, *, spec: EffectSpec | None = None) -> pl.DataFrame:
     """Recorded propensities against what happened, per arm and bin of equal propensities (at most ten bins an arm).
 
-    Columns: `arm, bin, rows, propensity_low, propensity_high, propensity_mean, share, low, high`: `share` is how many of
-    the rows got the arm, with its 95 % interval (Wilson). A mean outside the interval says that the record is wrong.
+    Columns: `arm, bin, rows, propensity_low, propensity_high, propensity_mean, share, low, high`: `share` is how many
+    of the rows got the arm, with its 95 % interval (Wilson). A mean outside the interval says that the record is wrong.
     """
     spec = spec or EffectSpec()
     log = decisions(table, spec=spec, where="effects.propensity_table")
@@ -73,15 +73,17 @@ def balance_table(table: pl.DataFrame, *, spec: EffectSpec | None = None) -> pl.
     """Standardised mean differences between each arm and the control, before and after weighting by the propensity.
 
     Columns: `arm, covariate, raw, weighted`, the largest weighted difference first. Numbers and truth values are taken
-    as they are (missing left out), words as one row for each word, `<column>=<word>`. The unit is the standard deviation
-    of both arms together. Beyond 0.1 a difference is usually called unbalanced.
+    as they are (missing left out), words as one row for each word, `<column>=<word>`. The unit is the standard
+    deviation of both arms together. Beyond 0.1 a difference is usually called unbalanced.
     """
     spec = spec or EffectSpec()
     where = "effects.balance_table"
     log = decisions(table, spec=spec, where=where)
     columns = covariate_columns(log.table, spec=spec)
     if not columns:
-        raise BadInput(f"{where} found no covariate in {log.table.columns}. Is there anything known before the decision?")
+        raise BadInput(
+            f"{where} found no covariate in {log.table.columns}. Is there anything known before the decision?"
+        )
     rows = [
         {"arm": name, "covariate": label, **_differences(values, log, arm)}
         for label, values in _columns(log.table, columns)
@@ -103,8 +105,8 @@ def sample_ratio_test(table: pl.DataFrame, *, spec: EffectSpec | None = None) ->
     where = "effects.sample_ratio_test"
     if spec.propensity is None:
         raise BadInput(
-            f"{where} compares with recorded propensities, and EffectSpec(propensity=None) has none. Add a column with the "
-            "planned chance of treatment and name it: EffectSpec(propensity='planned')"
+            f"{where} compares with recorded propensities, and EffectSpec(propensity=None) has none. Add a column with "
+            "the planned chance of treatment and name it: EffectSpec(propensity='planned')"
         )
     from scipy.stats import chi2
 
@@ -130,7 +132,7 @@ def doubts(table: pl.DataFrame, *, spec: EffectSpec | None = None) -> list[str]:
             )
     narrow = overlap(table, spec=spec).filter(pl.col("below_5_percent") > 0.01)
     found += [
-        f"{row['below_5_percent']:.1%} of rows had a chance below 5 % of {row['arm']!r}: weights are large, intervals wide."
+        f"{row['below_5_percent']:.1%} of rows had a chance below 5 % of {row['arm']!r}: weights are large."
         for row in narrow.iter_rows(named=True)
     ]
     log = decisions(table, spec=spec, where="effects.doubts")
@@ -140,8 +142,9 @@ def doubts(table: pl.DataFrame, *, spec: EffectSpec | None = None) -> list[str]:
         if not uneven.is_empty():
             worst = uneven.row(0, named=True)
             found.append(
-                f"Covariates differ between the arms even after weighting: {uneven.height} of them, most {worst['covariate']!r} "
-                f"({worst['weighted']:+.2f} standard deviations): was it known before the decision?"
+                f"Covariates differ between the arms even after weighting: {uneven.height} of them, most "
+                f"{worst['covariate']!r} ({worst['weighted']:+.2f} standard deviations): was it known before the "
+                "decision?"
             )
     return found
 
@@ -169,7 +172,9 @@ def _columns(table: pl.DataFrame, columns: tuple[str, ...]) -> list[tuple[str, F
         else:
             words = table[name].cast(pl.String)
             common = words.drop_nulls().value_counts(sort=True).head(20)[name].sort()
-            found += [(f"{name}={word}", (words == word).fill_null(False).cast(pl.Float64).to_numpy()) for word in common]
+            found += [
+                (f"{name}={word}", (words == word).fill_null(False).cast(pl.Float64).to_numpy()) for word in common
+            ]
     return found
 
 

@@ -46,14 +46,12 @@ def whom_to_treat(predicted: pl.DataFrame, *, spec: PolicySpec | None = None) ->
     )
 
 
-def policy_values(
-    held_out: pl.DataFrame, *, spec: PolicySpec | None = None, level: float = 0.95
-) -> pl.DataFrame:
+def policy_values(held_out: pl.DataFrame, *, spec: PolicySpec | None = None, level: float = 0.95) -> pl.DataFrame:
     """What policies would have brought on these rows, by doubly robust scores: one row per policy.
 
     Columns: `policy, treated_share, cost, gain, net, low, high`; all per row, `gain` in money (`spec.value` times the
-    outcome), `net` = gain less cost with its interval. The policies: `uplift` (`whom_to_treat`), `random` (the same arms
-    as often, dealt at random), `all_<arm>` for each arm (as many as the budget reaches for, at random), and `nobody`.
+    outcome), `net` = gain less cost with its interval. The policies: `uplift` (`whom_to_treat`), `random` (the same
+    arms as often, dealt at random), `all_<arm>` for each arm (as many as the budget reaches for, at random), `nobody`.
 
     Reads `Uplift.held_out_`, whose predictions have not seen the outcomes that the scores are made of.
     """
@@ -77,9 +75,7 @@ def policy_values(
     return pl.DataFrame(rows)
 
 
-def _valued(
-    name: str, dealt: Floats, worth: Floats, costs: Floats, user: Ints, level: float
-) -> Mapping[str, object]:
+def _valued(name: str, dealt: Floats, worth: Floats, costs: Floats, user: Ints, level: float) -> Mapping[str, object]:
     """One policy: `dealt` (rows, arms) is the chance that it gives each arm."""
     gain, cost = (dealt * worth).sum(axis=1), (dealt * costs).sum(axis=1)
     net = gain - cost

@@ -23,9 +23,9 @@ class Ranking:
 
     `figures`, each with its interval over resampled users, in units of the outcome per user of the whole population:
     `qini`, the area between the gain curve and the straight line that a random order has on average; `auuc`, the
-    area under the gain curve; `gain_<N>`, the gain of treating the first N percent; `gain_all`, of treating all. `random`
-    is the Qini of random scores: their mean, and the ends between which 95 % of them lie; a Qini that lies between them
-    is worth nothing. `curve` has `share, gain, low, high, at_random`.
+    area under the gain curve; `gain_<N>`, the gain of treating the first N percent; `gain_all`, of treating all.
+    `random` is the Qini of random scores: their mean, and the ends between which 95 % of them lie; a Qini that lies
+    between them is worth nothing. `curve` has `share, gain, low, high, at_random`.
     """
 
     figures: dict[str, Interval]
@@ -43,9 +43,9 @@ def qini(
 ) -> Ranking:
     """How good the order by `uplift_<arm>` (or by column `by`) is, judged by `score_<arm>`.
 
-    Reads `user_id`, both columns and `fold` where there is one, as `Uplift.held_out_` has them: each fold's models have a
-    level of their own, so users are compared inside their fold and folds are laid side by side. Equal predictions stay
-    together: between the ends of such a group the curve is straight.
+    Reads `user_id`, both columns and `fold` where there is one, as `Uplift.held_out_` has them: each fold's models have
+    a level of their own, so users are compared inside their fold and folds are laid side by side. Equal predictions
+    stay together: between the ends of such a group the curve is straight.
 
     Raises `MissingColumn`, `EmptyInput`.
 
@@ -74,8 +74,8 @@ def uplift_deciles(
     """Users in ten groups by predicted uplift, decile 1 the highest: what was predicted, and the effect on them.
 
     Columns: `decile, rows, users, predicted_mean, effect, low, high`, the interval with rows of a user going together.
-    Reads what `qini` reads. Equal predictions stay together, and a decile into which no group of them falls is left out:
-    where all are predicted the same there is one row.
+    Reads what `qini` reads. Equal predictions stay together, and a decile into which no group of them falls is left
+    out: where all are predicted the same there is one row.
     """
     by, score = by or f"{UPLIFT}{arm}", f"{SCORE}{arm}"
     place = _places(held_out, by=by, score=score, where="effects.uplift_deciles")
@@ -171,7 +171,9 @@ def _of_random(order: _Order, spec: RankingSpec) -> Interval:
     rng = np.random.default_rng([spec.seed, 1])
     ones = np.ones(order.users)
     found = [
-        _in_order(rng.permutation(len(order.score)).astype(np.float64), order.score, order.user).read(ones).figures["qini"]
+        _in_order(rng.permutation(len(order.score)).astype(np.float64), order.score, order.user)
+        .read(ones)
+        .figures["qini"]
         for _ in range(spec.random_scores)
     ]
     return _interval(float(np.mean(found)), np.asarray(found), 0.95)

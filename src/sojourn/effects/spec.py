@@ -60,7 +60,9 @@ class EffectSpec(Spec):
         roles = [*KEYS, self.outcome, self.treatment, *([self.propensity] if self.propensity else [])]
         twice = sorted({name for name in roles if roles.count(name) > 1})
         if twice:
-            raise ValueError(f"column {twice[0]!r} has two roles; user_id, as_of, outcome, treatment and propensity differ")
+            raise ValueError(
+                f"column {twice[0]!r} has two roles; user_id, as_of, outcome, treatment and propensity differ"
+            )
         clash = [name for name in (*(self.covariates or ()), *(self.pre_period or ())) if name in roles]
         if clash:
             raise ValueError(f"column {clash[0]!r} cannot be a covariate; it is a key, the decision or the outcome")

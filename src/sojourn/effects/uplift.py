@@ -27,11 +27,11 @@ class Uplift(Estimator):
     weighted by the overlap of the two arms as in the R-learner of Nie and Wager 2021). Departures: the candidates are a
     ridge regression and trees at several strengths beside the constant effect; the one with the least R-loss on groups
     of users held out is taken, its spread shrunk by the slope found there (the best linear predictor of Chernozhukov et
-    al. 2018), and only if that slope is `spec.evidence` standard errors from zero. Otherwise everybody gets the average.
+    al. 2018), and only if that slope is `spec.evidence` standard errors from zero. Else everybody gets the average.
 
     Learned: `covariates_`, `arms_`, `effects_`, `chosen_` ({arm: what was chosen, and why}), and `held_out_` (after
-    `fit` only, not saved): for each row `fold`, `uplift_<arm>` by models that have seen no outcome of its group of users
-    at any stage, `score_<arm>` to judge them with, `chance_<arm>`, and `chosen_<arm>`, the learner taken for its fold.
+    `fit` only, not saved): for each row `fold`, `uplift_<arm>` by models that have seen no outcome of its group of
+    users at any stage, `score_<arm>` to judge them with, and `chosen_<arm>`, the learner taken for its fold.
 
     Raises `MissingColumn`, `EmptyInput`, `BadInput` as `average_effects` does.
     """
@@ -52,7 +52,9 @@ class Uplift(Estimator):
         covariates = Covariates.learn(log.table, columns=covariate_columns(log.table, spec=self.spec), where=where)
         binned = Binned(covariates.codes(log.table, where=where), covariates.categorical, self.spec.seed)
         group = user_groups(log.user, groups=self.spec.groups, seed=self.spec.seed)
-        lab = Laboratory(log, binned, group, paired_outcomes(log, binned=binned, group=group, spec=self.spec), self.spec)
+        lab = Laboratory(
+            log, binned, group, paired_outcomes(log, binned=binned, group=group, spec=self.spec), self.spec
+        )
         self.covariates_, self.arms_ = covariates, log.arms
         self.effects_, self.chosen_ = {}, {}
         for arm, name in enumerate(log.arms[1:], start=1):
@@ -94,7 +96,9 @@ class Uplift(Estimator):
             model.covariates_ = Covariates.from_dict(learned["covariates"])
             model.arms_, model.chosen_ = tuple(learned["arms"]), learned["chosen"]
             plain = learned["effects"].items()
-            model.effects_ = {name: _effect(values, path / f"trees_{at}.txt") for at, (name, values) in enumerate(plain)}
+            model.effects_ = {
+                name: _effect(values, path / f"trees_{at}.txt") for at, (name, values) in enumerate(plain)
+            }
         except (OSError, ValueError, KeyError, TypeError) as fault:
             raise UnreadableSource(
                 f"effects.Uplift.load: {path} holds no saved model ({fault}). Save one first: model.save(path)"
