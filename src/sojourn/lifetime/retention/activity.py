@@ -6,11 +6,12 @@ from datetime import date, timedelta
 import numpy as np
 import polars as pl
 
-from sojourn.core import BadInput
+from sojourn.core import BadInput, MissingTable
 from sojourn.features import FeatureSpec, feature_table
 from sojourn.lifetime.retention._days import Span, ahead_list, days_list, spread
-from sojourn.lifetime.retention._pushes import PUSH_COLUMNS, push_days
+from sojourn.lifetime.retention._pushes import PROPENSITY, PUSH_COLUMNS, push_days
 from sojourn.lifetime.retention.spec import RetentionSpec
+from sojourn.lifetime.tables import log_days
 from sojourn.rollups import Ledger, refreshed, state_column
 from sojourn.warehouse import Warehouse
 
@@ -53,6 +54,34 @@ def activity_table(
         _as_of_part(warehouse, found, asked, Span(day, spec.history_days, spec.horizon_days, known))
         for day in sorted(set(as_ofs))
     ]
+    return pl.concat(parts, how="diagonal_relaxed").sort("as_of", "user_id")
+
+
+def decision_table(
+    warehouse: Warehouse, *, spec: RetentionSpec, features: FeatureSpec | None = None, end: date | None = None
+) -> pl.DataFrame:
+    """The rows of `activity_table` on whose day a push was decided, on the last `effect_days` before `end`.
+
+    Looked at every `effect_step_days`, back from the day before `end` (default: the day after the last in the log).
+    `PushEffect` learns from it. Raises `MissingTable` without a table `pushes`, and what `activity_table` does.
+    """
+    if not warehouse.has("pushes"):
+        raise MissingTable(
+            "lifetime.decision_table needs the table 'pushes' (user_id, day, propensity, sent): who was sent a push, "
+            "and with which probability that was decided. The warehouse has none."
+        )
+    first, last = log_days(warehouse)
+    end = min(end or last, last)
+    asked = spec.features(features)
+    start = max(first + timedelta(days=asked.history_days), end - timedelta(days=spec.effect_days))
+    days = [end - timedelta(days=back) for back in range(1, (end - start).days + 1, spec.effect_step_days)]
+    if not days:
+        raise BadInput(
+            f"lifetime.decision_table: the log from {first} to {end} has no day with {asked.history_days} days of "
+            "history before it. Bring a longer log."
+        )
+    decided = pl.col(PROPENSITY).list.first().is_not_null()
+    parts = [activity_table(warehouse, [day], spec=spec, features=features, end=end).filter(decided) for day in days]
     return pl.concat(parts, how="diagonal_relaxed").sort("as_of", "user_id")
 
 

@@ -47,7 +47,8 @@ class RetentionSpec(Spec):
     - `model` names the model to fit; None: the one that earlier folds pick.
     - `segment` names a column of the portraits by which the report shows how long users stay; `lost_after_days` is the
       silence after which a user counts as lost there.
-    - Effects of pushes are learned from the decisions of the last `effect_days`, where there is a table `pushes`.
+    - Effects of pushes are learned from the decisions of the last `effect_days`, of every `effect_step_days`-th day,
+      where there is a table `pushes`.
 
     >>> RetentionSpec(active="event = 'launch'").task().horizon_days
     28
@@ -65,6 +66,7 @@ class RetentionSpec(Spec):
     segment: str | None = None
     lost_after_days: int = Field(default=28, ge=1)
     effect_days: int = Field(default=90, ge=1)
+    effect_step_days: int = Field(default=1, ge=1)
     replicates: int = Field(default=200, ge=10)
     additive: tuple[str, ...] = ADDITIVE
     boost: BoostSpec = TREES

@@ -13,7 +13,7 @@ from sojourn.lifetime._design import KEYS
 from sojourn.lifetime._learning import need_users
 from sojourn.lifetime._store import load_model, save_model
 from sojourn.lifetime.retention._days import Floats, matrix_of
-from sojourn.lifetime.retention._rows import DayDesign, in_order, sampled_days
+from sojourn.lifetime.retention._rows import DayDesign, Ints, in_order, sampled_days
 from sojourn.lifetime.retention._said import need_both, said
 from sojourn.lifetime.retention.activity import AHEAD
 from sojourn.lifetime.retention.spec import ActivitySpec
@@ -76,13 +76,26 @@ class DailyTrees(Estimator):
         parts = [self._slice(table.slice(at, size)) for at in range(0, table.height, size)]
         return np.concatenate(parts) if parts else np.zeros((0, days))
 
+    def held_out_probabilities(self, table: pl.DataFrame, *, group: Ints) -> Floats:
+        """As `probabilities`, each row by the one booster that left out its group of users."""
+        self.check_fitted("calibration_")
+        matrix = self._matrix(table)
+        many = np.repeat(group, self.spec.horizon_days)
+        return self._calibrated(table, self.trees_.held_out(Rows(matrix, np.zeros(len(matrix)), many)))
+
     def _slice(self, table: pl.DataFrame) -> Floats:
+        return self._calibrated(table, self.trees_.raw(self._matrix(table)))
+
+    def _matrix(self, table: pl.DataFrame) -> Floats:
         days = self.spec.horizon_days
         users = self.design_.of_users(table, where=f"lifetime.{type(self).__name__}.predict")
         row, day = np.repeat(np.arange(table.height), days), np.tile(np.arange(days), table.height)
-        score = _sigmoid(self.trees_.raw(self.design_.rows(table, users, row=row, day=day)))
-        lines = pl.DataFrame({"user_id": table["user_id"].gather(row), SCORE: score})
-        return self.calibration_.predict(lines)["prob"].to_numpy().reshape(table.height, days)
+        return self.design_.rows(table, users, row=row, day=day)
+
+    def _calibrated(self, table: pl.DataFrame, score: Floats) -> Floats:
+        users = table["user_id"].gather(np.repeat(np.arange(table.height), self.spec.horizon_days))
+        lines = pl.DataFrame({"user_id": users, SCORE: _sigmoid(score)})
+        return self.calibration_.predict(lines)["prob"].to_numpy().reshape(table.height, self.spec.horizon_days)
 
     def save(self, path: Path) -> None:
         """Write `model.json`, `trees_*.txt` and the folder `calibration` into the folder `path`."""
