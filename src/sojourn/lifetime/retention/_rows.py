@@ -36,24 +36,28 @@ class DayDesign:
 
     features: Design
     history_days: int
+    horizon_days: int
     with_pushes: bool
 
     @classmethod
     def learn(cls, table: pl.DataFrame, *, spec: ActivitySpec, where: str) -> "DayDesign":
         """The design of these columns. Raises as `Design.learn` does."""
         features = Design.learn(without_days(table), spec=spec, where=where)  # type: ignore[arg-type]
-        return cls(features, spec.history_days, PUSHED_BEFORE in table.columns)
+        return cls(features, spec.history_days, spec.horizon_days, PUSHED_BEFORE in table.columns)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "DayDesign":
         """The design that `to_dict` described."""
-        return cls(Design.from_dict(values["features"]), values["history_days"], values["with_pushes"])
+        return cls(
+            Design.from_dict(values["features"]), values["history_days"], values["horizon_days"], values["with_pushes"]
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
             "features": self.features.to_dict(),
             "history_days": self.history_days,
+            "horizon_days": self.horizon_days,
             "with_pushes": self.with_pushes,
         }
 
@@ -74,6 +78,16 @@ class DayDesign:
     def categorical(self) -> tuple[int, ...]:
         """The positions of the columns that hold codes."""
         return (*self.features.categorical, self.names.index("target_weekday"))
+
+    @property
+    def words(self) -> Mapping[str, tuple[str, ...]]:
+        """The columns whose numbers are codes, which have no more and less."""
+        return {**self.features.words, "target_weekday": tuple("0123456")}
+
+    def matrix(self, table: pl.DataFrame, *, where: str) -> Floats:
+        """One line per row of the table, each looking another number of days ahead: what `feature_effects` reads."""
+        row = np.arange(table.height)
+        return self.rows(table, self.of_users(table, where=where), row=row, day=row % self.horizon_days)
 
     def of_users(self, table: pl.DataFrame, *, where: str) -> Floats:
         """The columns `user_names` of each row of the table."""

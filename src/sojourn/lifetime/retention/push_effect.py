@@ -21,7 +21,7 @@ from sojourn.lifetime.retention.spec import ActivitySpec
 from sojourn.lifetime.retention.trees import DailyTrees
 
 EFFECT, RATE = "push_effect", "push_rate"
-LEAST_DECISIONS = 200
+LEAST_DECISIONS = 100
 MOST_WORDS = 12
 LEAST_SHARE = 0.02
 # A user's own rate of pushes counts as much as all users' once so many days are known.
@@ -137,6 +137,11 @@ class PushEffect(Estimator):
         self.decisions_ = decided.height
         return self
 
+    @staticmethod
+    def can_learn(table: pl.DataFrame) -> bool:
+        """Whether chance decided on enough pushes, either way, for `fit` to learn from."""
+        return min(_by_chance(table)[1:]) >= LEAST_DECISIONS
+
     def predict(self, table: pl.DataFrame) -> pl.DataFrame:
         """`user_id, as_of`, the effect by days since a push, and the rate of pushes, in the order of the table."""
         self.check_fitted("response_")
@@ -209,16 +214,22 @@ def _first(lists: pl.Series) -> Floats:
     return lists.list.first().cast(pl.Float64).to_numpy()
 
 
+def _by_chance(table: pl.DataFrame) -> tuple[pl.DataFrame, int, int]:
+    """The rows whose day chance decided on, how many were sent a push and how many not."""
+    chance = pl.col(PROPENSITY).list.first()
+    decided = table.filter((chance > 0) & (chance < 1) & pl.col(PUSHED_AHEAD).list.first().is_not_null())
+    sent = int(_first(decided[PUSHED_AHEAD]).sum()) if decided.height else 0
+    return decided, sent, decided.height - sent
+
+
 def _decided(known: pl.DataFrame, *, where: str) -> pl.DataFrame:
     """The rows whose day chance decided on. Raises `BadInput` when they are too few."""
-    chance = pl.col(PROPENSITY).list.first()
-    decided = known.filter((chance > 0) & (chance < 1))
-    sent = int(_first(decided[PUSHED_AHEAD]).sum()) if decided.height else 0
-    if min(sent, decided.height - sent) < LEAST_DECISIONS / 2:
+    decided, sent, kept = _by_chance(known)
+    if min(sent, kept) < LEAST_DECISIONS:
         raise BadInput(
-            f"{where} needs at least {LEAST_DECISIONS // 2} decisions to push and as many not to, made with a recorded "
-            f"propensity strictly between 0 and 1; it found {sent} and {decided.height - sent}. Look from more as-of "
-            "dates, or let chance decide about a share of pushes."
+            f"{where} needs at least {LEAST_DECISIONS} decisions to push and as many not to, made with a recorded "
+            f"propensity strictly between 0 and 1; it found {sent} and {kept}. Look from more as-of dates, or let "
+            "chance decide about a share of pushes."
         )
     return decided
 
