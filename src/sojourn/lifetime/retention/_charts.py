@@ -52,7 +52,7 @@ def triangle_chart(cells: pl.DataFrame) -> Any:
     )
     sizes = dict(shown.select("cohort", "users").unique().iter_rows())
     names = [f"{day:%d %b}  ·  {sizes[day]:,}" for day in cohorts]
-    weeks = list(range(int(shown["week"].max() or 0) + 1))  # type: ignore[call-overload]
+    weeks = list(range(shown.select(pl.col("week").max()).item() + 1))
     rows = {(row["cohort"], row["week"]): row for row in shown.iter_rows(named=True)}
     grid = [[rows.get((day, week)) for week in weeks] for day in cohorts]
     top = float(shown["rate"].quantile(0.97) or 1.0)

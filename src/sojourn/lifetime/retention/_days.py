@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sojourn.core import BadInput
 
-Bits = NDArray[np.float32]
+Bits = NDArray[np.floating]
 Floats = NDArray[np.float64]
 
 

@@ -132,7 +132,7 @@ def same_weekdays(before: Floats, *, row: Ints, day: Ints) -> Floats:
     """What the user did on the day's own weekday in the last weeks, the last first: (rows, weeks); unseen is NaN."""
     weeks = before.shape[1] // 7
     lag = 6 - day % 7  # position in `before`, whose first entry is yesterday
-    return before[row[:, None], lag[:, None] + 7 * np.arange(weeks)]
+    return np.asarray(before[row[:, None], lag[:, None] + 7 * np.arange(weeks)])
 
 
 def weekday_shares(table: pl.DataFrame) -> Floats:
@@ -158,7 +158,8 @@ def sampled_days(truth: Floats, *, days_per_row: int, seed: int) -> tuple[Ints, 
 def _share(bits: Floats) -> Floats:
     seen = np.isfinite(bits)
     count = seen.sum(axis=1)
-    return np.divide(np.where(seen, bits, 0).sum(axis=1), count, out=np.full(len(bits), np.nan), where=count > 0)
+    held = np.where(seen, bits, 0).sum(axis=1)
+    return np.asarray(np.divide(held, count, out=np.full(len(bits), np.nan), where=count > 0))
 
 
 def _decayed(bits: Floats, half_life_days: int) -> Floats:
@@ -166,4 +167,4 @@ def _decayed(bits: Floats, half_life_days: int) -> Floats:
     weights = np.where(np.isfinite(bits), 0.5 ** (np.arange(bits.shape[1]) / half_life_days), 0.0)
     total = weights.sum(axis=1)
     held = (weights * np.nan_to_num(bits)).sum(axis=1)
-    return np.divide(held, total, out=np.full(len(bits), np.nan), where=total > 0)
+    return np.asarray(np.divide(held, total, out=np.full(len(bits), np.nan), where=total > 0))

@@ -93,13 +93,13 @@ class ActivityBaseline(Estimator):
 
     def _weekly_curves(self, known: pl.DataFrame, truth: Floats) -> list[dict[str, list[float]]]:
         score, spec = self._score(known), RecalibrationSpec(score="score", truth="truth")
-        curves = []
+        curves: list[dict[str, list[float]]] = []
         for week in range(0, self.spec.horizon_days, WEEK):
             part = slice(week, week + WEEK)
             seen = np.isfinite(truth[:, part])
             lines = pl.DataFrame({"score": score[:, part][seen], "truth": truth[:, part][seen]})
             if lines["truth"].n_unique() < 2:
-                rate = lines["truth"].mean() or 0.0
+                rate = lines.select(pl.col("truth").mean().fill_null(0.0)).item()
                 curves.append({"score": [0.0, 1.0], "prob": [rate, rate]})
             else:
                 curves.append(Recalibration(spec).fit(lines).curve_)
@@ -116,7 +116,7 @@ def _share(bits: Floats) -> Floats:
     """The share of ones among the days that were seen; 0 where none was."""
     seen = np.isfinite(bits)
     held = np.where(seen, bits, 0.0).sum(axis=1)
-    return np.divide(held, seen.sum(axis=1), out=np.zeros(len(bits)), where=seen.any(axis=1))
+    return np.asarray(np.divide(held, seen.sum(axis=1), out=np.zeros(len(bits)), where=seen.any(axis=1)))
 
 
 def _cells(table: pl.DataFrame, days: int) -> Ints:

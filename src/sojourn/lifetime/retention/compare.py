@@ -90,10 +90,11 @@ def compare_activity(
     split = split_days(known["as_of"].unique().to_list(), spec=spec)
     bootstrap = bootstrap or BootstrapSpec(replicates=spec.replicates)
     folds = tuple(_run(known, fold=fold, spec=spec, bootstrap=CHOICE) for fold in split.selection)
-    loss = {name: _loss(name, folds) for name in spec.models}
-    chosen = spec.model or min(loss, key=loss.__getitem__)
+    names: tuple[str, ...] = spec.models
+    loss = {name: _loss(name, folds) for name in names}
+    chosen: str = spec.model or min(loss, key=loss.__getitem__)
     final = _run(known, fold=split.final, spec=spec, bootstrap=bootstrap)
-    differences = {name: final.judged.difference(chosen, name) for name in spec.models if name != chosen}
+    differences = {name: final.judged.difference(chosen, name) for name in names if name != chosen}
     return RetentionComparison(
         spec=spec,
         split=split,
@@ -132,10 +133,11 @@ def split_days(as_ofs: list[date], *, spec: RetentionSpec) -> Split:
 def _run(known: pl.DataFrame, *, fold: Fold, spec: RetentionSpec, bootstrap: BootstrapSpec) -> RetentionFold:
     train = known.filter(pl.col("as_of").is_in(fold.train[-spec.train_as_ofs :]))
     test = known.filter(pl.col("as_of") == fold.test)
-    models = {name: retention_model(name, spec=spec.task()).fit(train) for name in spec.models}
+    names: tuple[str, ...] = spec.models
+    models = {name: retention_model(name, spec=spec.task()).fit(train) for name in names}
     columns = [model.predict(test)[PROB].alias(name) for name, model in models.items()]
     predictions = test.select(*KEYS, pl.col(AHEAD).alias(TRUTH)).with_columns(columns)
-    return RetentionFold(fold, judge(predictions, models=spec.models, bootstrap=bootstrap), predictions, models)
+    return RetentionFold(fold, judge(predictions, models=names, bootstrap=bootstrap), predictions, models)
 
 
 def _loss(name: str, folds: tuple[RetentionFold, ...]) -> float:

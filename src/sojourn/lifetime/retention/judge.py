@@ -174,7 +174,7 @@ def _curve(truth: Floats, said: dict[str, Floats], weights: Floats, level: float
 
 
 def _rate(held: Floats, count: Floats) -> Floats:
-    return np.divide(held, count, out=np.full(len(count), np.nan), where=count > 0)
+    return np.asarray(np.divide(held, count, out=np.full(len(count), np.nan), where=count > 0))
 
 
 def _quantiles(name: str, draws: Floats, level: float) -> dict[str, Floats]:
@@ -196,7 +196,7 @@ def _mean(by_day: Floats) -> Floats:
     """The mean over the days that have a figure; NaN where none has."""
     seen = np.isfinite(by_day)
     count = seen.sum(axis=0)
-    return np.divide(np.where(seen, by_day, 0.0).sum(axis=0), count, out=np.full(len(count), np.nan), where=count > 0)
+    return _rate(np.where(seen, by_day, 0.0).sum(axis=0), count)
 
 
 def _ends(replicates: Floats, level: float) -> dict[str, float | None]:

@@ -8,7 +8,7 @@ from sojourn.core import Estimator, UnreadableSource
 from sojourn.lifetime._store import FILE
 from sojourn.lifetime.retention.baselines import ActivityBaseline, ActivityBaselineSpec
 from sojourn.lifetime.retention.process import ProcessActivity
-from sojourn.lifetime.retention.spec import ActivitySpec, RetentionModel
+from sojourn.lifetime.retention.spec import ActivitySpec
 from sojourn.lifetime.retention.trees import DailyTrees
 
 CLASSES: tuple[type[Estimator], ...] = (DailyTrees, ProcessActivity, ActivityBaseline)
@@ -23,7 +23,7 @@ LABELS: Mapping[str, str] = {
 BASELINES = ("process", "cohort", "same_weekday", "recent", "recent_raw")
 
 
-def retention_model(name: RetentionModel, *, spec: ActivitySpec) -> Estimator:
+def retention_model(name: str, *, spec: ActivitySpec) -> Estimator:
     """The unfitted model of this name. Each reads `activity_table` and predicts `active_prob, expected_days`.
 
     >>> type(retention_model("daily_trees", spec=ActivitySpec(horizon_days=7))).__name__
@@ -33,7 +33,7 @@ def retention_model(name: RetentionModel, *, spec: ActivitySpec) -> Estimator:
         return DailyTrees(spec)
     if name == "process":
         return ProcessActivity(spec)
-    return ActivityBaseline(ActivityBaselineSpec(**spec.model_dump(), rule=name))
+    return ActivityBaseline(ActivityBaselineSpec(**{**spec.model_dump(), "rule": name}))
 
 
 def load_retention_model(path: Path) -> Estimator:

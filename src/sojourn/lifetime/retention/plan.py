@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from sojourn.core import BadInput, Spec, need_columns
@@ -93,7 +94,9 @@ def mean_gain(table: pl.DataFrame, *, forecast: pl.DataFrame, effect: PushEffect
 class _Outcome:
     """Expected days without and with the plan (rows), what moves their difference (rows, coefficients), and pushes."""
 
-    def __init__(self, base: Floats, pushed: Floats, slope: Floats, pushes: Floats, audience: Floats) -> None:
+    def __init__(
+        self, base: Floats, pushed: Floats, slope: Floats, pushes: Floats, audience: NDArray[np.bool_]
+    ) -> None:
         self.base, self.pushed, self.slope, self.pushes, self.audience = base, pushed, slope, pushes, audience
 
 
@@ -133,7 +136,7 @@ def _lived(prob: Floats, more: Floats, z: Floats, effect: PushEffect) -> tuple[F
     return chance.sum(axis=1), np.concatenate([slope[:, [part]] * z for part in range(slope.shape[1])], axis=1)
 
 
-def _audience(table: pl.DataFrame, plan: NudgePlan) -> Floats:
+def _audience(table: pl.DataFrame, plan: NudgePlan) -> NDArray[np.bool_]:
     try:
         found = table.select(pl.sql_expr(plan.audience).alias("inside")).to_series().fill_null(value=False)
         return np.asarray(found.cast(pl.Boolean).to_numpy())

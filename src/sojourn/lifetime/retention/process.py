@@ -55,7 +55,7 @@ class ProcessActivity(Estimator):
         """`user_id, as_of`, the probability on each day ahead and their sum, in the order of the table."""
         self.check_fitted("parameters_")
         x, t_x, n = self._histories(table)
-        ahead = np.arange(1, self.spec.horizon_days + 1)
+        ahead = np.arange(1.0, self.spec.horizon_days + 1)
         return said(table, active_chance(self.parameters_, x, t_x, n, ahead=ahead))
 
     def alive_prob(self, table: pl.DataFrame) -> pl.DataFrame:
@@ -144,7 +144,7 @@ def active_chance(parameters: dict[str, float], x: Floats, t_x: Floats, n: Float
     seen = log_likelihood(np.array([alpha, beta, gamma, delta]), x, t_x, n)
     does = betaln(alpha + x + 1, beta + n - x) - betaln(alpha, beta)
     stays = betaln(gamma, delta + n[:, None] + ahead) - betaln(gamma, delta)
-    return np.asarray(np.exp(does[:, None] + stays - seen[:, None]))[back]
+    return np.asarray(np.exp(does[:, None] + stays - seen[:, None])[back])
 
 
 def alive_chance(parameters: dict[str, float], x: Floats, t_x: Floats, n: Floats) -> Floats:

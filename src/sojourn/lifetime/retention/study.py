@@ -65,8 +65,12 @@ class FittedRetention:
         """Write `retention.json` and one folder a model into the folder `path`."""
         self._save_parts(path)
         days = [day.isoformat() for day in self.trained_on]
-        whole = {"spec": self.spec.model_dump(mode="json"), "name": self.name, "trained_on": days}
-        whole["effect"] = self.effect is not None
+        whole = {
+            "spec": self.spec.model_dump(mode="json"),
+            "name": self.name,
+            "trained_on": days,
+            "effect": self.effect is not None,
+        }
         write_whole(path / FITTED_FILE, json.dumps(whole, indent=1) + "\n")
 
     @classmethod
@@ -149,9 +153,9 @@ def predict_retention(
 ) -> pl.DataFrame:
     """Predict every user as of a day (default: the day after the last in the log), into `out`.
 
-    Columns of `retention.parquet`: `user_id, as_of, active_prob` (list, one per day ahead), `expected_days`; with a plan also what
-    `planned_days` says, and `whom_to_push.csv` with the users to push, best first; `model_version, fingerprint`. With a
-    plan `expected_days` is without it, as `planned_days` means it.
+    `retention.parquet` has `user_id, as_of, active_prob` (a list, one probability per day ahead), `expected_days`,
+    `model_version` and `fingerprint`. With a plan it also has what `planned_days` says (`expected_days` then is without
+    the plan), and `whom_to_push.csv` has the users to push, best first.
 
     Raises `BadInput` for a plan where no effect of pushes was learned.
     """
