@@ -205,7 +205,9 @@ class PushEffect(Estimator):
         model, learned = cls(ActivitySpec(**whole["spec"])), whole["learned"]
         model.traits_ = Traits.from_dict(learned["traits"])
         found = learned["response"]
-        model.response_ = Response(np.array(found["coefficients"]), np.array(found["covariance"]), found["penalty"])
+        model.response_ = Response(
+            np.array(found["coefficients"]), np.array(found["covariance"]), found["penalty"], found["slow"]
+        )
         model.rate_, model.decisions_ = learned["rate"], learned["decisions"]
         return model
 
