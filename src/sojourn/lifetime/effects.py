@@ -44,6 +44,7 @@ LATELY = "Lately: day by day, this weekday"
 PORTRAIT = "Who they are"
 THEMES = (
     (re.compile(r"active_(\d+d_ago|(share|half)_\d+d)|same_weekday_\w+|weekday_share_ever"), LATELY),
+    (re.compile(r"last_event_\d+d"), "Rhythm: gaps, recency, weekdays"),
     (re.compile(r"day_ahead|target_weekday|age_days"), "Which day is predicted"),
     (re.compile(r"push(es|ed)?_(\d+d|half_\d+d|recency_days|propensity_\d+d)"), "Pushes received"),
     (re.compile(r".+_of_\d+d"), "Trend: lately against before"),
@@ -54,6 +55,7 @@ THEMES = (
     (re.compile(r"\w+_(\d+d|all|per_day)"), "How much they spent"),
 )
 PHRASES = (
+    (re.compile(r"last_event_(\d+)d"), "what the last event was, last {0} days"),
     (re.compile(r"active_(\d+)d_ago"), "active {0} days before"),
     (re.compile(r"active_share_(\d+)d"), "share of active days, last {0} days"),
     (re.compile(r"active_half_(\d+)d"), "active days, weight halving every {0} days"),

@@ -15,6 +15,7 @@ from sojourn.evaluate import (
     Column,
     Heading,
     Part,
+    Prose,
     Report,
     SideBySide,
     Table,
@@ -37,6 +38,7 @@ from sojourn.lifetime.retention.spec import RetentionSpec
 
 SHOWN_TRAITS = 10
 LEAST_OF_SEGMENT = 30
+SMALLEST_SHOWN = 5e-4
 
 
 @dataclass(frozen=True)
@@ -222,28 +224,34 @@ def _moves(found: RetentionComparison) -> list[Part]:
 def _pushes(effect: PushEffect | None) -> list[Part]:
     if effect is None:
         return []
-    traits = effect.differences().head(SHOWN_TRAITS)
-    columns = (
-        Column("trait", "Trait", style="text"),
-        Column("effect", "Log-odds", digits=3),
-        Column("low", "From", digits=3),
-        Column("high", "To", digits=3),
-    )
     lead = (
         f"Learned from {effect.decisions_:,} decisions whose probability was recorded: who was pushed by chance, "
         "beside who was not."
     )
-    caption = "On the day of the push, for one standard deviation more of the trait; shrunk towards no difference."
     read = "Above 0, a push makes activity likelier that many days later. 0.1 is about 10 % higher odds."
     return [
         Heading("What a push changes", lead),
         SideBySide(
             (
                 Chart(charts.effect_chart(effect.curve()), "One push, and the days after it", how_to_read=read),
-                Table(traits, columns=columns, title="Who answers differently", caption=caption),
+                _differences(effect),
             )
         ),
     ]
+
+
+def _differences(effect: PushEffect) -> Part:
+    traits = effect.differences().head(SHOWN_TRAITS)
+    if traits.filter(pl.col("effect").abs() > SMALLEST_SHOWN).is_empty():
+        return Prose("Users left out did not ask for any difference between users: all get the mean effect.")
+    columns = (
+        Column("trait", "Trait", style="text"),
+        Column("effect", "Log-odds", digits=3),
+        Column("low", "From", digits=3),
+        Column("high", "To", digits=3),
+    )
+    caption = "On the day of the push, for one standard deviation more of the trait; shrunk towards no difference."
+    return Table(traits, columns=columns, title="Who answers differently", caption=caption)
 
 
 def _details(found: RetentionComparison) -> list[Part]:
