@@ -23,10 +23,13 @@ class Life:
     pushed: np.ndarray
     propensity: np.ndarray
     likes: np.ndarray
+    effect: float
 
 
 def lives(seed: int, *, users: int = 300, days: int = 120, effect: float = 0.0) -> Life:
-    """Users with a rate of their own, most busier on week-ends, who leave for good; pushes act on the day's log-odds.
+    """Users with a rate of their own, most busier on week-ends, who leave for good.
+
+    Pushes act on the log-odds and have halved after two days.
 
     Half of the users like pushes, by `effect`; the others dislike them as much. Chance decides more often about those
     who were not active the day before, so that comparing pushed with not pushed is biased.
@@ -37,7 +40,7 @@ def lives(seed: int, *, users: int = 300, days: int = 120, effect: float = 0.0) 
     likes = rng.random(users) < 0.5
     weekend = np.where(rng.random(users) < 0.6, 2.0, -0.8)
     shape = (users, days)
-    active, chance = np.zeros(shape), np.zeros(shape)
+    active, chance, nudge = np.zeros(shape), np.zeros(shape), np.zeros(users)
     pushed, propensity = np.zeros(shape), np.full(shape, np.nan)
     for day in range(days):
         there = (day >= arrival) & (day < arrival + leaves)
@@ -46,11 +49,12 @@ def lives(seed: int, *, users: int = 300, days: int = 120, effect: float = 0.0) 
         before = active[:, day - 1] if day else np.zeros(users)
         propensity[:, day] = np.where(turn, np.where(before > 0, 0.3, 0.6), np.nan)
         pushed[:, day] = turn & (rng.random(users) < propensity[:, day])
-        logit = base + weekend * (day % 7 >= 5) + effect * np.where(likes, 1, -1) * pushed[:, day]
+        nudge = nudge * 0.5**0.5 + pushed[:, day]
+        logit = base + weekend * (day % 7 >= 5) + effect * np.where(likes, 1, -1) * nudge
         chance[:, day] = there / (1 + np.exp(-logit))
         active[:, day] = rng.random(users) < chance[:, day]
         active[arrival == day, day] = 1
-    return Life(active, chance, arrival, pushed, propensity, likes)
+    return Life(active, chance, arrival, pushed, propensity, likes, effect)
 
 
 def seen_from(life: Life, look: int, *, before: int = 28, ahead: int = 14) -> pl.DataFrame:
@@ -90,13 +94,24 @@ def listed(values: np.ndarray, hidden: np.ndarray) -> pl.Series:
     return pl.Series([[None if cell != cell else cell for cell in row] for row in rows], dtype=pl.List(pl.Float64))
 
 
-def activity(seed: int, *, looks: tuple[int, ...] = (50, 64, 78, 92), **settings: float) -> pl.DataFrame:
+def activity(
+    seed: int, *, looks: tuple[int, ...] = (50, 64, 78, 92), ahead: int = 14, **settings: float
+) -> pl.DataFrame:
     """Several as-of dates of `lives`."""
     life = lives(seed, **settings)  # type: ignore[arg-type]
-    return pl.concat([seen_from(life, look) for look in looks]).sort("as_of", "user_id")
+    return pl.concat([seen_from(life, look, ahead=ahead) for look in looks]).sort("as_of", "user_id")
 
 
 def coming_chance(life: Life, look: int, table: pl.DataFrame, *, ahead: int = 14) -> np.ndarray:
     """The true chance of the table's users on each day ahead."""
     rows = table["user_id"].str.slice(1).cast(pl.Int64).to_numpy()
     return life.chance[rows, look : look + ahead]
+
+
+def true_gain(life: Life, look: int, table: pl.DataFrame, *, ahead: int = 14) -> np.ndarray:
+    """What one more push on the first day would have added to the table's users' active days, all else as it was."""
+    rows = table["user_id"].str.slice(1).cast(pl.Int64).to_numpy()
+    chance = life.chance[rows, look : look + ahead]
+    odds = chance / (1 - chance)
+    more = life.effect * np.where(life.likes[rows], 1, -1)[:, None] * 0.5 ** (np.arange(ahead) / 2)
+    return np.asarray((odds * np.exp(more) / (1 + odds * np.exp(more)) - chance).sum(axis=1))

@@ -33,7 +33,7 @@ def spread(days: pl.DataFrame, *, users: pl.Series, span: Span, value: str | Non
     places = pl.DataFrame({"user_id": users, "row": np.arange(len(users))})
     offset = (pl.col("day") - span.as_of).dt.total_days() + span.before
     hits = days.join(places, on="user_id").with_columns(at=offset)
-    filled = np.zeros((len(users), span.days), dtype=np.float32)
+    filled = np.zeros((len(users), span.days), dtype=np.float32 if value is None else np.float64)
     filled[hits["row"].to_numpy(), hits["at"].to_numpy()] = 1 if value is None else hits[value].to_numpy()
     return filled
 

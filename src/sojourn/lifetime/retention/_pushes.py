@@ -64,11 +64,12 @@ def _decisions(warehouse: Warehouse, span: Span) -> pl.DataFrame:
             f"lifetime.activity_table: {strange} of {log.height} rows of table 'pushes' have no propensity in [0, 1] "
             "on the days asked for. Record the probability with which each push was sent, or leave the rows out."
         )
+    chance = pl.col("propensity").cast(pl.Float64)
     return (
         log.group_by(pl.col("user_id").cast(pl.String), "day")
         .agg(
             sent=pl.col("sent").cast(pl.Int8).max(),
-            propensity=1 - (1 - pl.col("propensity").cast(pl.Float64)).product(),
+            propensity=pl.when(pl.len() == 1).then(chance.first()).otherwise(1 - (1 - chance).product()),
         )
         .sort("user_id", "day")
     )

@@ -7,8 +7,8 @@ w = m (1 - m), phi the basis over days since the push and z the user, it minimis
 
     sum_k (Y_k - m_k - (A - p) w_k phi_k' Theta' z)^2 / w_k
 
-A - p is centred given all that was known, so a wrong m costs precision and no truth; and no propensity is divided by.
-Departures: effects act on the log-odds, not on the probability, and Theta is shrunk.
+A - p is centred given all that was known, so that a wrong m leaves the mean effect on the probability right; and no
+propensity is divided by. Departures: effects act on the log-odds, not on the probability, and Theta is shrunk.
 """
 
 from dataclasses import dataclass
