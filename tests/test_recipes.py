@@ -20,3 +20,25 @@ def test_ninety_days_writes_equal_tables_every_morning_and_a_page(tmp_path):
     again = subprocess.run(command, capture_output=True, text=True)
     assert again.returncode == 2
     assert "is not empty. Give a new folder" in again.stderr
+
+
+def test_retention_under_push_draws_the_truth_beside_the_estimate(tmp_path):
+    command = [
+        sys.executable,
+        str(RECIPES / "retention_under_push.py"),
+        "--users",
+        "500",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    done = subprocess.run([*command, "--json", str(tmp_path / "figures.json")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["hidden"] < figures["model"] < figures["recent"]
+    assert figures["mean_gain_low"] < figures["mean_gain_days"] < figures["mean_gain_high"]
+    assert 0 < figures["pushed"] <= figures["may_be_pushed"] < figures["users"]
+    page = (tmp_path / "out" / "retention-under-push.html").read_text()
+    assert "Gained days by decile of the predicted gain" in page
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert again.returncode == 2
+    assert "is not empty. Give a new folder" in again.stderr
