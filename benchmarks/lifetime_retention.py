@@ -6,7 +6,7 @@ also the Bayes-optimal forecast from the log, and the true chance given what nob
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -46,19 +46,19 @@ def _app(folder: Path, *, quick: bool) -> Iterator[dict[str, Any]]:
     warehouse = Warehouse.create(folder / "app")
     simulate(warehouse, world)
     found = _compared(warehouse, APP, quick=quick)
-    yield from _told("simulated app", found)
+    yield from _told("app", found)
     plan = PushPlan(as_of=found.final.fold.test, horizon_days=APP.horizon_days, otherwise="campaigns")
     bounds = {
         "best that can be known": best_activity(world, plan, particles=64 if quick else PARTICLES),
         "truth, which nobody sees": truth_activity(world, plan, draws=DRAWS),
     }
-    yield from _bounds("simulated app", found, bounds)
+    yield from _bounds("app", found, bounds)
 
 
 def _receipts(folder: Path) -> Iterator[dict[str, Any]]:
     warehouse = Warehouse.create(folder / "receipts", COMPLETE_JOURNEY_ZONE)
     ingest_complete_journey(warehouse)
-    yield from _told("complete journey", _compared(warehouse, RetentionSpec(), quick=False))
+    yield from _told("receipts", _compared(warehouse, RetentionSpec(), quick=False))
 
 
 def _compared(warehouse: Warehouse, spec: RetentionSpec, *, quick: bool) -> RetentionComparison:
@@ -72,8 +72,7 @@ def _told(data: str, found: RetentionComparison) -> Iterator[dict[str, Any]]:
             "data": data,
             "model": name + (" *" if name == found.chosen else ""),
             "users": found.final.predictions.height,
-            "as_of": str(found.final.fold.test),
-            **{figure: _with_ends(figures[figure]) for figure in ("brier", "auc")},
+            **_figures(figures),
             "picked_minus_it_brier": _difference(found.differences.get(name, {}).get("brier")),
             "picked_minus_it_auc": _difference(found.differences.get(name, {}).get("auc")),
         }
@@ -95,17 +94,14 @@ def _bounds(data: str, found: RetentionComparison, bounds: dict[str, pl.DataFram
             "data": data,
             "model": name,
             "users": table.height,
-            "as_of": str(found.final.fold.test),
-            **{figure: _with_ends(intervals[name][figure]) for figure in ("brier", "auc")},
+            **_figures(intervals[name]),
             "picked_minus_it_brier": _difference(difference["brier"]),
             "picked_minus_it_auc": _difference(difference["auc"]),
         }
 
 
-def _with_ends(found: Interval) -> str:
-    if found.value is None or found.low is None or found.high is None:
-        return ""
-    return f"{found.value:.4f} [{found.low:.4f}, {found.high:.4f}]"
+def _figures(found: Mapping[str, Interval]) -> dict[str, str]:
+    return {name: f"{found[name].value:.4f}" for name in ("brier", "auc")}
 
 
 def _difference(found: Difference | None) -> str:

@@ -176,7 +176,7 @@ def draw(
             "estimate uses only what chance decided, with the probability that was recorded."
         ),
     )
-    Report("Retention under pushes", subtitle=told(figures).splitlines()[1], parts=parts).write(out)
+    Report("Retention under pushes", subtitle=told(figures).splitlines()[1].capitalize(), parts=parts).write(out)
 
 
 def retention_figure(curve: pl.DataFrame) -> Any:

@@ -49,7 +49,7 @@ def test_held_out_probabilities_are_calibrated(train):
     held = built("daily_trees").fit(train).held_out_  # type: ignore[attr-defined]
     assert held["prob"].mean() == pytest.approx(held["truth"].mean(), rel=0.02)
     by_day = held.group_by("day_ahead").agg(gap=(pl.col("prob") - pl.col("truth")).mean())
-    assert by_day["gap"].abs().max() < 0.08  # type: ignore[operator]
+    assert by_day["gap"].abs().max() < 0.08
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -54,9 +54,9 @@ def test_without_any_effect_gains_are_nothing_within_noise(today, forecast):
         none = learned(seed, 0.0)
         plan = NudgePlan(offsets=(0, 3), otherwise="nobody")
         found = mean_gain(today, forecast=forecast, effect=none, plan=plan)
-        assert abs(found.value) < 2.5 * (found.high - found.low) / 3.92
+        assert (found.low or 1.0) < 0 < (found.high or -1.0)
         gains = planned_days(today, forecast=forecast, effect=none, plan=plan)["gain_days"]
-        assert gains.abs().mean() < 0.12
+        assert gains.abs().to_numpy().mean() < 0.12
 
 
 def test_a_wrong_forecast_leaves_the_effect_on_the_probability_right():
@@ -104,11 +104,11 @@ def test_gains_are_the_difference_of_two_expectations_and_nobody_outside_gains(s
     found = planned_days(today, forecast=forecast, effect=strong, plan=plan)
     assert np.allclose(found["expected_days_pushed"] - found["expected_days"], found["gain_days"])
     outside = ~((today["likes"] == "yes") & (today["recency_days"] <= 10))
-    assert found.filter(outside)["gain_days"].abs().max() == 0
+    assert found.filter(outside)["gain_days"].abs().sum() == 0
     assert found.filter(outside)["pushes"].max() == 0
     inside = found.filter(~outside)
     assert (inside["pushes"] == 2).all()
-    assert inside["gain_days"].min() > 0
+    assert inside["gain_days"].to_numpy().min() > 0
     assert inside["gain_low"].lt(inside["gain_days"]).all()
 
 
@@ -125,7 +125,8 @@ def test_the_budget_goes_to_the_best_and_is_kept(strong, today, forecast):
     pushed = found.filter("push")
     assert pushed.height == 20
     assert pushed["cost"].sum() <= 10.0
-    assert pushed["gain_days"].min() >= found.filter(~pl.col("push"))["gain_days"].max()
+    others = found.filter(~pl.col("push"))
+    assert pushed["gain_days"].to_numpy().min() >= others["gain_days"].to_numpy().max()
     free = planned_days(today, forecast=forecast, effect=strong, plan=plan.with_changes(budget=None))
     assert free["push"].sum() == (free["gain_days"] > 0).sum()
     assert planned_days(today, forecast=forecast, effect=strong, plan=plan.with_changes(budget=0.0))["push"].sum() == 0

@@ -101,8 +101,8 @@ class Decisions:
 class Response:
     """Fitted coefficients (parts x columns, flattened), their covariance, and what cross-fitting chose.
 
-    `penalty` shrinks differences between users; `slow` tells whether the slow part was kept. The covariance is that of
-    the users drawn, given these choices.
+    `penalty` shrinks differences between users; `slow` tells whether the slow part was kept. The covariance
+    is that of the users drawn with the slow part left free: that it was not asked for does not mean that it is nothing.
     """
 
     coefficients: Floats
@@ -131,10 +131,10 @@ def fit_response(decisions: Decisions, *, seed: int) -> Response:
     fitted = [(held, whole - held) for held in moments]
     losses = [sum(held.loss(rest.solved(_penalty(rest, columns, one))) for held, rest in fitted) for one in choices]
     best = choices[int(np.argmin(losses))]
-    penalties = _penalty(whole, columns, best)
-    coefficients = whole.solved(penalties)
-    inverse = np.linalg.inv(whole.information + np.diag(penalties))
-    covariance = inverse @ decisions.spread(coefficients) @ inverse
+    coefficients = whole.solved(_penalty(whole, columns, best))
+    free = _penalty(whole, columns, (best[0], SLOW_PENALTIES[0]))
+    inverse = np.linalg.inv(whole.information + np.diag(free))
+    covariance = inverse @ decisions.spread(whole.solved(free)) @ inverse
     return Response(coefficients, np.asarray(covariance), best[0], slow=best[1] < SLOW_PENALTIES[-1])
 
 
