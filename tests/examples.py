@@ -33,6 +33,8 @@ from sojourn.lifetime import (
     ChurnTrees,
     Lifetime,
     LifetimeSpec,
+    SequenceValue,
+    SequenceValueSpec,
     SingleStage,
     SingleStageSpec,
     SpendInterval,
@@ -44,7 +46,7 @@ from sojourn.lifetime import (
 )
 from sojourn.rollups import AggregateSpec, RollupSpec
 from sojourn.warehouse import InPlace
-from tests.lifetime.worlds import FAST, shop, shop_table, table_of
+from tests.lifetime.worlds import FAST, shop, shop_table, table_of, with_sequences
 
 SPEND = AggregateSpec(function="sum", expression="amount")
 INTERVAL = Interval(value=1.0, low=0.5, high=1.5)
@@ -97,6 +99,12 @@ def spenders_twice(seed: int) -> pl.DataFrame:
     return table_of(shop(seed, users=150), horizons_days=(14, 30))
 
 
+def spenders_in_order(seed: int) -> pl.DataFrame:
+    """A small shop with sequences."""
+    log = shop(seed, users=150)
+    return with_sequences(log, table_of(log, step_days=30))
+
+
 MONTH: dict[str, Any] = {"horizon_days": 30, "boost": FAST}
 NAMED = {"ltv_14": "two_stage", "ltv_30": "median_scaled", "churn_30": "churn_trees"}
 
@@ -107,6 +115,7 @@ ESTIMATORS: dict[type[Estimator], tuple[Callable[[], Estimator], Callable[..., p
     Conformal: (lambda: Conformal(ConformalSpec(pred="ltv", truth="spend")), scores_and_outcomes),
     Lifetime: (lambda: Lifetime(LifetimeSpec(horizons_days=(14, 30), boost=FAST, models=NAMED)), spenders_twice),
     Recalibration: (lambda: Recalibration(RecalibrationSpec(score="score", truth="churned")), scores_and_outcomes),
+    SequenceValue: (lambda: SequenceValue(SequenceValueSpec(**MONTH, width=4, epochs=1)), spenders_in_order),
     SingleStage: (lambda: SingleStage(SingleStageSpec(**MONTH)), spenders),
     SpendInterval: (lambda: SpendInterval(SpendIntervalSpec(**MONTH)), spenders_predicted),
     TwoStage: (lambda: TwoStage(ValueSpec(**MONTH)), spenders),

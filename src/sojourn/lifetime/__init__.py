@@ -9,6 +9,7 @@ from sojourn.lifetime.forecast import Lifetime
 from sojourn.lifetime.interval import SpendInterval, SpendIntervalSpec
 from sojourn.lifetime.models import make_model, model_label
 from sojourn.lifetime.report import Outlook, lifetime_report, write_report
+from sojourn.lifetime.sequence_value import SequenceValue, SequenceValueSpec
 from sojourn.lifetime.single_stage import SingleStage, SingleStageSpec
 from sojourn.lifetime.spec import BoostSpec, ChurnSpec, LifetimeSpec, TaskSpec, ValueSpec
 from sojourn.lifetime.study import (
@@ -40,6 +41,8 @@ __all__ = [
     "LifetimeSpec",
     "Outlook",
     "Predicted",
+    "SequenceValue",
+    "SequenceValueSpec",
     "SingleStage",
     "SingleStageSpec",
     "SpendInterval",

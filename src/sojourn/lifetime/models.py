@@ -8,11 +8,12 @@ from sojourn.core import Estimator, UnreadableSource
 from sojourn.lifetime._store import FILE
 from sojourn.lifetime.baselines import Baseline, BaselineSpec
 from sojourn.lifetime.churn import ChurnBaseline, ChurnBaselineSpec, ChurnTrees
+from sojourn.lifetime.sequence_value import SequenceValue, SequenceValueSpec
 from sojourn.lifetime.single_stage import SingleStage, SingleStageSpec
 from sojourn.lifetime.spec import ChurnSpec, ValueSpec
 from sojourn.lifetime.two_stage import TwoStage
 
-CLASSES: tuple[type[Estimator], ...] = (SingleStage, TwoStage, Baseline, ChurnTrees, ChurnBaseline)
+CLASSES: tuple[type[Estimator], ...] = (SingleStage, TwoStage, SequenceValue, Baseline, ChurnTrees, ChurnBaseline)
 
 
 def make_model(name: str, *, spec: ValueSpec | ChurnSpec) -> Estimator:
@@ -27,6 +28,8 @@ def make_model(name: str, *, spec: ValueSpec | ChurnSpec) -> Estimator:
         return ChurnTrees(spec) if name == "churn_trees" else ChurnBaseline(ChurnBaselineSpec(**shared, rule=name))
     if name == "two_stage":
         return TwoStage(spec)
+    if name == "sequence":
+        return SequenceValue(SequenceValueSpec(**shared))
     if name in ("median", "median_scaled", "mean", "tweedie"):
         return SingleStage(SingleStageSpec(**shared, objective=name))
     return Baseline(BaselineSpec(**shared, rule=name))
@@ -58,6 +61,7 @@ def model_label(name: str, *, spec: ValueSpec | ChurnSpec) -> str:
         "mean": "Trees, mean",
         "tweedie": "Trees, Tweedie",
         "two_stage": "Trees, two stages",
+        "sequence": "Network over sequences",
         "pace": "Average of past rates",
         "repeat": f"Last {days} days again",
         "always_mean": "Same mean for all",
