@@ -31,8 +31,13 @@ from sojourn.lifetime import (
     ChurnBaseline,
     ChurnSpec,
     ChurnTrees,
+    GammaGamma,
     Lifetime,
     LifetimeSpec,
+    ProcessSpec,
+    ProcessValue,
+    ProcessValueSpec,
+    PurchaseProcess,
     SequenceValue,
     SequenceValueSpec,
     SingleStage,
@@ -105,6 +110,21 @@ def spenders_in_order(seed: int) -> pl.DataFrame:
     return with_sequences(log, table_of(log, step_days=30))
 
 
+def buyers(seed: int) -> pl.DataFrame:
+    """Customers as purchase processes read them."""
+    rng = np.random.default_rng(seed)
+    bought, age = rng.negative_binomial(1, 0.3, 300), rng.integers(60, 200, 300)
+    return pl.DataFrame(
+        {
+            "user_id": [f"u{n:03d}" for n in range(300)],
+            "frequency": bought,
+            "recency_days": np.where(bought > 0, age * rng.random(300), 0.0),
+            "age_days": age,
+            "monetary_value": np.where(bought > 0, rng.gamma(3, 5, 300), 0.0),
+        }
+    )
+
+
 MONTH: dict[str, Any] = {"horizon_days": 30, "boost": FAST}
 NAMED = {"ltv_14": "two_stage", "ltv_30": "median_scaled", "churn_30": "churn_trees"}
 
@@ -114,6 +134,9 @@ ESTIMATORS: dict[type[Estimator], tuple[Callable[[], Estimator], Callable[..., p
     ChurnTrees: (lambda: ChurnTrees(ChurnSpec(boost=FAST)), spenders),
     Conformal: (lambda: Conformal(ConformalSpec(pred="ltv", truth="spend")), scores_and_outcomes),
     Lifetime: (lambda: Lifetime(LifetimeSpec(horizons_days=(14, 30), boost=FAST, models=NAMED)), spenders_twice),
+    GammaGamma: (GammaGamma, buyers),
+    ProcessValue: (lambda: ProcessValue(ProcessValueSpec(**MONTH)), spenders),
+    PurchaseProcess: (lambda: PurchaseProcess(ProcessSpec(model="bgnbd", horizon_days=30)), buyers),
     Recalibration: (lambda: Recalibration(RecalibrationSpec(score="score", truth="churned")), scores_and_outcomes),
     SequenceValue: (lambda: SequenceValue(SequenceValueSpec(**MONTH, width=4, epochs=1)), spenders_in_order),
     SingleStage: (lambda: SingleStage(SingleStageSpec(**MONTH)), spenders),

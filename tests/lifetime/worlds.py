@@ -55,6 +55,7 @@ def _seen_from(log: Log, look: int, horizons_days: tuple[int, ...]) -> pl.DataFr
     users, days = log.spend.shape
     tenure = look - log.arrival
     bought = np.where(log.purchases[:, :look] > 0, np.arange(look), -1).max(axis=1)
+    first = np.where(log.purchases[:, :look] > 0, np.arange(look), days).min(axis=1)
     columns: dict[str, object] = {
         "user_id": [f"u{user:05d}" for user in range(users)],
         "as_of": [FIRST + timedelta(days=look)] * users,
@@ -67,6 +68,7 @@ def _seen_from(log: Log, look: int, horizons_days: tuple[int, ...]) -> pl.DataFr
         "tenure_days": tenure,
         "recency_days": look - np.maximum(bought, log.arrival),
         "purchase_recency_days": pl.Series(np.where(bought >= 0, look - bought, -1)).replace(-1, None),
+        "purchase_tenure_days": pl.Series(np.where(bought >= 0, look - first, -1)).replace(-1, None),
         "country": np.array(["de", "fr", "it"])[np.arange(users) % 3],
     }
     for horizon in horizons_days:

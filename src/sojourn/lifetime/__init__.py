@@ -6,9 +6,13 @@ from sojourn.lifetime.compare import Choice, Comparison, FoldResult, choose, com
 from sojourn.lifetime.effects import feature_effects
 from sojourn.lifetime.evaluation import evaluate_model
 from sojourn.lifetime.forecast import Lifetime
+from sojourn.lifetime.gamma_gamma import GammaGamma, GammaGammaSpec
 from sojourn.lifetime.interval import SpendInterval, SpendIntervalSpec
 from sojourn.lifetime.models import make_model, model_label
+from sojourn.lifetime.process_value import ProcessValue, ProcessValueSpec
+from sojourn.lifetime.purchase_process import ProcessSpec, PurchaseProcess
 from sojourn.lifetime.report import Outlook, lifetime_report, write_report
+from sojourn.lifetime.rfm import rfm_table
 from sojourn.lifetime.sequence_value import SequenceValue, SequenceValueSpec
 from sojourn.lifetime.single_stage import SingleStage, SingleStageSpec
 from sojourn.lifetime.spec import BoostSpec, ChurnSpec, LifetimeSpec, TaskSpec, ValueSpec
@@ -37,10 +41,16 @@ __all__ = [
     "ChurnTrees",
     "Comparison",
     "FoldResult",
+    "GammaGamma",
+    "GammaGammaSpec",
     "Lifetime",
     "LifetimeSpec",
     "Outlook",
     "Predicted",
+    "ProcessSpec",
+    "ProcessValue",
+    "ProcessValueSpec",
+    "PurchaseProcess",
     "SequenceValue",
     "SequenceValueSpec",
     "SingleStage",
@@ -68,6 +78,7 @@ __all__ = [
     "model_label",
     "predict_users",
     "profiles",
+    "rfm_table",
     "run_study",
     "scores_summary",
     "scoring_table",

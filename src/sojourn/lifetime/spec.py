@@ -9,7 +9,19 @@ from sojourn.features import SequenceSpec
 
 Days = Annotated[int, Field(ge=1, le=3650)]
 ValueModel = Literal[
-    "two_stage", "median_scaled", "median", "mean", "tweedie", "sequence", "pace", "repeat", "always_mean", "zero"
+    "two_stage",
+    "median_scaled",
+    "median",
+    "mean",
+    "tweedie",
+    "sequence",
+    "pareto_nbd",
+    "mbgnbd",
+    "bgnbd",
+    "pace",
+    "repeat",
+    "always_mean",
+    "zero",
 ]
 ChurnModel = Literal["churn_trees", "recency", "base_rate"]
 
