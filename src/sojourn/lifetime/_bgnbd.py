@@ -8,7 +8,8 @@ both are: given p, a customer came through k chances of dropping out, with p as 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import digamma, gammaln, hyp2f1
+from numpy.polynomial.legendre import leggauss
+from scipy.special import betaincinv, digamma, gammaln, hyp2f1
 
 from sojourn.lifetime._boost import Floats
 from sojourn.lifetime._histories import Histories
@@ -17,6 +18,8 @@ NAMES = ("r", "alpha", "a", "b")
 START = np.zeros(4)
 # The formula for a = 1 is a limit; this close to it the general one loses no more than seven digits.
 NEAREST = 1e-6
+# Beyond this the series of the hypergeometric function fails, and p is so sure that a few points tell all of it.
+LARGEST_SERIES, POINTS = 200.0, 24
 
 
 @dataclass(frozen=True)
@@ -63,11 +66,21 @@ class BetaGeometric:
         whatever x is, so that nothing overflows.
         """
         r, alpha, a, b = theta
+        if max(a, b) > LARGEST_SERIES:
+            return np.asarray(self._over_chances(theta, histories, horizon) * self.alive(theta, histories))
         a = a if abs(a - 1) > NEAREST else 1 + NEAREST
         c = a + b + self._chances(histories.x) - 1
         z = horizon / (alpha + histories.age + horizon)
         rest = np.exp((a - 1) * np.log1p(-z)) * hyp2f1(c - r - histories.x, a - 1, c, z)
         return np.asarray(np.maximum(c / (a - 1) * (1 - rest), 0.0) * self.alive(theta, histories))
+
+    def _over_chances(self, theta: Floats, histories: Histories, horizon: float) -> Floats:
+        """Expected purchases of who is alive: the mean of (1 - e^(-rate p horizon)) / p over the chance p to drop out."""
+        r, alpha, a, b = theta
+        nodes, weights = leggauss(POINTS)
+        p = betaincinv(a, b + self._chances(histories.x)[:, None], (nodes + 1) / 2)
+        stay = np.log1p(p * horizon / (alpha + histories.age)[:, None])
+        return np.asarray(-np.expm1(-(r + histories.x)[:, None] * stay) / p @ (weights / 2))
 
     def draw(self, theta: Floats, histories: Histories, horizon: float, rng: np.random.Generator, draws: int) -> Floats:
         """Purchases within the horizon in `draws` futures (histories, draws)."""

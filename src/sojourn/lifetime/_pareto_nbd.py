@@ -127,7 +127,7 @@ def _gone_slice(theta: Floats, histories: Histories) -> Gone:
 def _peak(near: Floats | float, far: Floats | float, apart: float) -> Floats:
     """Where the integrand has its top, were there no bounds."""
     rises = np.maximum(1 - np.asarray(near, dtype=np.float64), 1e-300)
-    return np.log(np.maximum(apart * rises / (np.asarray(far) - rises), 1e-300))
+    return np.asarray(np.log(np.maximum(apart * rises / (np.asarray(far) - rises), 1e-300)))
 
 
 def _stretch(logs: Callable[[Floats], Floats], low: Floats, high: Floats, *, peak: Floats) -> tuple[Floats, Floats]:

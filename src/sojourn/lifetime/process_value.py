@@ -115,7 +115,7 @@ class ProcessValue(Estimator):
             purchases = self.process_.predict(bought.table)[self.process_.spec.name].to_numpy()
             each = bought.table.with_columns(frequency=pl.col("frequency") + 1)
             spend[bought.rows] = purchases * self.purchase_.predict(each)["purchase_value"].to_numpy()
-        return np.maximum(spend, 0.0)
+        return np.asarray(np.maximum(spend, 0.0))
 
 
 @dataclass(frozen=True)

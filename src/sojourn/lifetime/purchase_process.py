@@ -152,4 +152,4 @@ def _start(known: Histories) -> Floats:
     bought = float((known.count @ known.x) / known.count.sum())
     # r / alpha is the mean rate; s / beta the mean chance to leave, or a / (a + b), after a few purchases.
     r = 0.7
-    return np.log(np.array([r, max(r * age / max(bought, 1e-3), 1e-3), 0.8, max(age / 3, 0.5)]))
+    return np.asarray(np.log([r, max(r * age / max(bought, 1e-3), 1e-3), 0.8, max(age / 3, 0.5)]))
