@@ -75,7 +75,7 @@ class BetaGeometric:
         return np.asarray(np.maximum(c / (a - 1) * (1 - rest), 0.0) * self.alive(theta, histories))
 
     def _over_chances(self, theta: Floats, histories: Histories, horizon: float) -> Floats:
-        """Expected purchases of who is alive: the mean of (1 - e^(-rate p horizon)) / p over the chance p to drop out."""
+        """Expected purchases of who is alive: the mean of (1 - e^(-rate p horizon)) / p over the chances p to leave."""
         r, alpha, a, b = theta
         nodes, weights = leggauss(POINTS)
         p = betaincinv(a, b + self._chances(histories.x)[:, None], (nodes + 1) / 2)
