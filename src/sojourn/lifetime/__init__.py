@@ -9,6 +9,7 @@ from sojourn.lifetime.forecast import Lifetime
 from sojourn.lifetime.gamma_gamma import GammaGamma, GammaGammaSpec
 from sojourn.lifetime.interval import SpendInterval, SpendIntervalSpec
 from sojourn.lifetime.models import make_model, model_label
+from sojourn.lifetime.process_charts import alive_chart, tracking_chart
 from sojourn.lifetime.process_value import ProcessValue, ProcessValueSpec
 from sojourn.lifetime.purchase_process import ProcessSpec, PurchaseProcess
 from sojourn.lifetime.report import Outlook, lifetime_report, write_report
@@ -62,6 +63,7 @@ __all__ = [
     "TaskSpec",
     "TwoStage",
     "ValueSpec",
+    "alive_chart",
     "choose",
     "compare",
     "compare_models",
@@ -82,6 +84,7 @@ __all__ = [
     "run_study",
     "scores_summary",
     "scoring_table",
+    "tracking_chart",
     "training_table",
     "write_list",
     "write_report",
