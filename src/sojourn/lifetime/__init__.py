@@ -14,6 +14,7 @@ from sojourn.lifetime.process_value import ProcessValue, ProcessValueSpec
 from sojourn.lifetime.purchase_process import ProcessSpec, PurchaseProcess
 from sojourn.lifetime.report import Outlook, lifetime_report, write_report
 from sojourn.lifetime.rfm import rfm_table
+from sojourn.lifetime.scoring import score_users
 from sojourn.lifetime.sequence_value import SequenceValue, SequenceValueSpec
 from sojourn.lifetime.single_stage import SingleStage, SingleStageSpec
 from sojourn.lifetime.spec import BoostSpec, ChurnSpec, LifetimeSpec, TaskSpec, ValueSpec
@@ -82,6 +83,7 @@ __all__ = [
     "profiles",
     "rfm_table",
     "run_study",
+    "score_users",
     "scores_summary",
     "scoring_table",
     "tracking_chart",

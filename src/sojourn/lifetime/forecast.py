@@ -76,6 +76,17 @@ class Lifetime(Estimator):
             found = found.with_columns(both.drop(KEYS))
         return found.with_columns(model_version=pl.lit(f"sojourn {__version__}"), fingerprint=pl.lit(self.fingerprint_))
 
+    def columns(self) -> list[str]:
+        """The columns that `predict` writes, in order.
+
+        >>> Lifetime(LifetimeSpec(horizons_days=(30,))).columns()[2:6]
+        ['ltv_30', 'ltv_30_low', 'ltv_30_high', 'churn_prob_30']
+        """
+        values = [
+            name for task in self.spec.value_tasks() for name in (task.name, f"{task.name}_low", f"{task.name}_high")
+        ]
+        return [*KEYS, *values, churn_column(self.spec.churn_task()), "model_version", "fingerprint"]
+
     def save(self, path: Path) -> None:
         """Write `model.json`, and one folder a task, into the folder `path`."""
         self.check_fitted("models_")
