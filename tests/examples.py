@@ -42,6 +42,8 @@ from sojourn.lifetime import (
     SequenceValueSpec,
     SingleStage,
     SingleStageSpec,
+    SpendDistribution,
+    SpendDistributionSpec,
     SpendInterval,
     SpendIntervalSpec,
     TwoStage,
@@ -140,6 +142,7 @@ ESTIMATORS: dict[type[Estimator], tuple[Callable[[], Estimator], Callable[..., p
     Recalibration: (lambda: Recalibration(RecalibrationSpec(score="score", truth="churned")), scores_and_outcomes),
     SequenceValue: (lambda: SequenceValue(SequenceValueSpec(**MONTH, width=4, epochs=1)), spenders_in_order),
     SingleStage: (lambda: SingleStage(SingleStageSpec(**MONTH)), spenders),
+    SpendDistribution: (lambda: SpendDistribution(SpendDistributionSpec(**MONTH)), spenders),
     SpendInterval: (lambda: SpendInterval(SpendIntervalSpec(**MONTH)), spenders_predicted),
     TwoStage: (lambda: TwoStage(ValueSpec(**MONTH)), spenders),
 }

@@ -3,6 +3,7 @@
 from sojourn.lifetime.baselines import Baseline, BaselineSpec
 from sojourn.lifetime.churn import ChurnBaseline, ChurnBaselineSpec, ChurnTrees
 from sojourn.lifetime.compare import Choice, Comparison, FoldResult, choose, compare
+from sojourn.lifetime.distribution import SpendDistribution, SpendDistributionSpec
 from sojourn.lifetime.effects import feature_effects
 from sojourn.lifetime.evaluation import evaluate_model
 from sojourn.lifetime.forecast import Lifetime
@@ -57,6 +58,8 @@ __all__ = [
     "SequenceValueSpec",
     "SingleStage",
     "SingleStageSpec",
+    "SpendDistribution",
+    "SpendDistributionSpec",
     "SpendInterval",
     "SpendIntervalSpec",
     "Study",
