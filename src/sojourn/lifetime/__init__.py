@@ -2,6 +2,7 @@
 
 from sojourn.lifetime.baselines import Baseline, BaselineSpec
 from sojourn.lifetime.churn import ChurnBaseline, ChurnBaselineSpec, ChurnTrees
+from sojourn.lifetime.cohorts import cohort_shock, cohort_sums
 from sojourn.lifetime.compare import Choice, Comparison, FoldResult, choose, compare
 from sojourn.lifetime.distribution import SpendDistribution, SpendDistributionSpec
 from sojourn.lifetime.effects import feature_effects
@@ -69,6 +70,8 @@ __all__ = [
     "ValueSpec",
     "alive_chart",
     "choose",
+    "cohort_shock",
+    "cohort_sums",
     "compare",
     "compare_models",
     "evaluate_model",

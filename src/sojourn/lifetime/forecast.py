@@ -1,11 +1,13 @@
 """All tasks together: the models that earlier folds picked, fitted on everything known, saved, and asked for users."""
 
 import json
+from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Self
 
+import numpy as np
 import polars as pl
 
 from sojourn import __version__
@@ -29,7 +31,7 @@ class Lifetime(Estimator):
     Each is then fitted on the latest `train_as_ofs` dates with a known label.
 
     `predict` writes `user_id, as_of`, per horizon `ltv_<N>, ltv_<N>_low, ltv_<N>_high` (units of the value; the
-    interval holds the truth for a share `level` of users), `churn_prob_<N>`, and on every row `model_version` and
+    interval holds the truth for a share `level` of users; a longer horizon never holds less than a shorter one), `churn_prob_<N>`, and on every row `model_version` and
     `fingerprint`, which say by what it was predicted.
 
     Learned: `chosen_` (model by task), `models_`, `intervals_`, `baselines_` (the task's dumb models, for
@@ -74,6 +76,7 @@ class Lifetime(Estimator):
                 continue
             both = with_interval(self.intervals_[task.name], features=features, predicted=predicted)
             found = found.with_columns(both.drop(KEYS))
+        found = found.with_columns(rising(found, [task.name for task in self.spec.value_tasks()]))
         return found.with_columns(model_version=pl.lit(f"sojourn {__version__}"), fingerprint=pl.lit(self.fingerprint_))
 
     def columns(self) -> list[str]:
@@ -146,6 +149,39 @@ class Lifetime(Estimator):
             for name, model in baselines.items():
                 model.save(path / task / BASELINES / name)
         return sorted(found for found in path.rglob("*") if found.is_file())
+
+
+def rising(table: pl.DataFrame, names: Sequence[str]) -> list[pl.Series]:
+    """The predictions and ends of intervals of these horizons, shortest first, made to rise row by row.
+
+    Models of different horizons know nothing of each other. Where a longer one says less, both take the mean, and so
+    on until all rise (the nearest rising numbers: isotonic regression, by pooling adjacent violators).
+
+    >>> table = pl.DataFrame({"ltv_30": [4.0, 1.0], "ltv_90": [2.0, 3.0]})
+    >>> [column.to_list() for column in rising(table, ["ltv_30", "ltv_90"])]
+    [[3.0, 1.0], [3.0, 3.0]]
+    """
+    found = []
+    for end in ("", "_low", "_high"):
+        columns = [f"{name}{end}" for name in names if f"{name}{end}" in table.columns]
+        numbers = table.select(columns).to_numpy()
+        # The largest mean that ends here of all that begin earlier, and the smallest of all that end later.
+        sums = np.cumsum(np.insert(numbers, 0, 0.0, axis=1), axis=1)
+        count = len(columns)
+        pooled = [
+            np.max(
+                [
+                    np.min(
+                        [(sums[:, last + 1] - sums[:, first]) / (last + 1 - first) for last in range(at, count)], axis=0
+                    )
+                    for first in range(at + 1)
+                ],
+                axis=0,
+            )
+            for at in range(count)
+        ]
+        found += [pl.Series(name, column) for name, column in zip(columns, pooled, strict=True)]
+    return found
 
 
 def churn_column(task: ChurnSpec) -> str:
