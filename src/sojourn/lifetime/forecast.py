@@ -13,6 +13,7 @@ import polars as pl
 from sojourn import __version__
 from sojourn.core import Estimator, fingerprint, need_columns
 from sojourn.evaluate import BootstrapSpec
+from sojourn.lifetime._boost import Floats
 from sojourn.lifetime._design import KEYS, labelled
 from sojourn.lifetime._store import load_model, save_model
 from sojourn.lifetime.compare import choose
@@ -31,8 +32,8 @@ class Lifetime(Estimator):
     Each is then fitted on the latest `train_as_ofs` dates with a known label.
 
     `predict` writes `user_id, as_of`, per horizon `ltv_<N>, ltv_<N>_low, ltv_<N>_high` (units of the value; the
-    interval holds the truth for a share `level` of users; a longer horizon never holds less than a shorter one), `churn_prob_<N>`, and on every row `model_version` and
-    `fingerprint`, which say by what it was predicted.
+    interval holds the truth for a share `level` of users; a longer horizon never holds less than a shorter one),
+    `churn_prob_<N>`, and on every row `model_version` and `fingerprint`, which say by what it was predicted.
 
     Learned: `chosen_` (model by task), `models_`, `intervals_`, `baselines_` (the task's dumb models, for
     `evaluate_model`), `trained_on_` (as-of dates by task), `fingerprint_`.
@@ -164,24 +165,21 @@ def rising(table: pl.DataFrame, names: Sequence[str]) -> list[pl.Series]:
     found = []
     for end in ("", "_low", "_high"):
         columns = [f"{name}{end}" for name in names if f"{name}{end}" in table.columns]
-        numbers = table.select(columns).to_numpy()
-        # The largest mean that ends here of all that begin earlier, and the smallest of all that end later.
-        sums = np.cumsum(np.insert(numbers, 0, 0.0, axis=1), axis=1)
-        count = len(columns)
-        pooled = [
-            np.max(
-                [
-                    np.min(
-                        [(sums[:, last + 1] - sums[:, first]) / (last + 1 - first) for last in range(at, count)], axis=0
-                    )
-                    for first in range(at + 1)
-                ],
-                axis=0,
-            )
-            for at in range(count)
-        ]
+        sums = np.cumsum(np.insert(table.select(columns).to_numpy(), 0, 0.0, axis=1), axis=1)
+        pooled = [_pooled(sums, at) for at in range(len(columns))]
         found += [pl.Series(name, column) for name, column in zip(columns, pooled, strict=True)]
     return found
+
+
+def _pooled(sums: Floats, at: int) -> Floats:
+    """The place `at` of the nearest rising numbers: of the stretches around it, the largest smallest mean."""
+
+    def mean(first: int, last: int) -> Floats:
+        return np.asarray((sums[:, last + 1] - sums[:, first]) / (last + 1 - first))
+
+    lasts = range(at, sums.shape[1] - 1)
+    smallest = [np.min([mean(first, last) for last in lasts], axis=0) for first in range(at + 1)]
+    return np.asarray(np.max(smallest, axis=0))
 
 
 def churn_column(task: ChurnSpec) -> str:
