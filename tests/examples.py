@@ -26,18 +26,22 @@ from sojourn.evaluate import (
 )
 from sojourn.events import PushPlan
 from sojourn.lifetime import (
+    ActivityBaseline,
     Baseline,
     BaselineSpec,
     ChurnBaseline,
     ChurnSpec,
     ChurnTrees,
+    DailyTrees,
     GammaGamma,
     Lifetime,
     LifetimeSpec,
+    ProcessActivity,
     ProcessSpec,
     ProcessValue,
     ProcessValueSpec,
     PurchaseProcess,
+    PushEffect,
     SequenceValue,
     SequenceValueSpec,
     SingleStage,
@@ -53,6 +57,8 @@ from sojourn.lifetime import (
 )
 from sojourn.rollups import AggregateSpec, RollupSpec
 from sojourn.warehouse import InPlace
+from tests.lifetime.retention.worlds import SPEC as DAILY
+from tests.lifetime.retention.worlds import activity
 from tests.lifetime.worlds import FAST, shop, shop_table, table_of, with_sequences
 
 SPEND = AggregateSpec(function="sum", expression="amount")
@@ -127,18 +133,27 @@ def buyers(seed: int) -> pl.DataFrame:
     )
 
 
+def visitors(seed: int) -> pl.DataFrame:
+    """A small app's activity day by day, with pushes, looked at every third day."""
+    return activity(seed, looks=tuple(range(60, 106, 3)), users=150)
+
+
 MONTH: dict[str, Any] = {"horizon_days": 30, "boost": FAST}
 NAMED = {"ltv_14": "two_stage", "ltv_30": "median_scaled", "churn_30": "churn_trees"}
 
 ESTIMATORS: dict[type[Estimator], tuple[Callable[[], Estimator], Callable[..., pl.DataFrame]]] = {
+    ActivityBaseline: (ActivityBaseline, lambda seed: activity(seed, looks=(64, 92), ahead=28)),
     Baseline: (lambda: Baseline(BaselineSpec(**MONTH, rule="pace")), spenders),
     ChurnBaseline: (ChurnBaseline, spenders),
     ChurnTrees: (lambda: ChurnTrees(ChurnSpec(boost=FAST)), spenders),
     Conformal: (lambda: Conformal(ConformalSpec(pred="ltv", truth="spend")), scores_and_outcomes),
+    DailyTrees: (lambda: DailyTrees(DAILY), visitors),
     Lifetime: (lambda: Lifetime(LifetimeSpec(horizons_days=(14, 30), boost=FAST, models=NAMED)), spenders_twice),
     GammaGamma: (GammaGamma, buyers),
     ProcessValue: (lambda: ProcessValue(ProcessValueSpec(**MONTH)), spenders),
     PurchaseProcess: (lambda: PurchaseProcess(ProcessSpec(model="bgnbd", horizon_days=30)), buyers),
+    ProcessActivity: (lambda: ProcessActivity(DAILY), visitors),
+    PushEffect: (lambda: PushEffect(DAILY), visitors),
     Recalibration: (lambda: Recalibration(RecalibrationSpec(score="score", truth="churned")), scores_and_outcomes),
     SequenceValue: (lambda: SequenceValue(SequenceValueSpec(**MONTH, width=4, epochs=1)), spenders_in_order),
     SingleStage: (lambda: SingleStage(SingleStageSpec(**MONTH)), spenders),

@@ -37,3 +37,25 @@ def test_cdnow_has_the_published_errors_and_says_which_was_picked(real_data, tmp
     assert [found[name]["value"] for name in ("mae", "rmse", "gini")] == pytest.approx([0.7545, 1.603, 0.673], abs=6e-4)
     assert figures["picked"] == min(figures["inside_rmse"], key=figures["inside_rmse"].get)
     assert "<h1>CDNOW: 39 weeks ahead</h1>" in (tmp_path / "out" / "ltv-cdnow.html").read_text()
+
+
+def test_retention_under_push_draws_the_truth_beside_the_estimate(tmp_path):
+    command = [
+        sys.executable,
+        str(RECIPES / "retention_under_push.py"),
+        "--users",
+        "500",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    done = subprocess.run([*command, "--json", str(tmp_path / "figures.json")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["hidden"] < figures["model"] < figures["recent"]
+    assert figures["mean_gain_low"] < figures["mean_gain_days"] < figures["mean_gain_high"]
+    assert 0 < figures["pushed"] <= figures["may_be_pushed"] < figures["users"]
+    page = (tmp_path / "out" / "retention-under-push.html").read_text()
+    assert "Gained days by decile of the predicted gain" in page
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert again.returncode == 2
+    assert "is not empty. Give a new folder" in again.stderr
