@@ -33,12 +33,21 @@ from sojourn.lifetime import (
     ChurnSpec,
     ChurnTrees,
     DailyTrees,
+    GammaGamma,
     Lifetime,
     LifetimeSpec,
     ProcessActivity,
+    ProcessSpec,
+    ProcessValue,
+    ProcessValueSpec,
+    PurchaseProcess,
     PushEffect,
+    SequenceValue,
+    SequenceValueSpec,
     SingleStage,
     SingleStageSpec,
+    SpendDistribution,
+    SpendDistributionSpec,
     SpendInterval,
     SpendIntervalSpec,
     TwoStage,
@@ -50,7 +59,7 @@ from sojourn.rollups import AggregateSpec, RollupSpec
 from sojourn.warehouse import InPlace
 from tests.lifetime.retention.worlds import SPEC as DAILY
 from tests.lifetime.retention.worlds import activity
-from tests.lifetime.worlds import FAST, shop, shop_table, table_of
+from tests.lifetime.worlds import FAST, shop, shop_table, table_of, with_sequences
 
 SPEND = AggregateSpec(function="sum", expression="amount")
 INTERVAL = Interval(value=1.0, low=0.5, high=1.5)
@@ -103,6 +112,27 @@ def spenders_twice(seed: int) -> pl.DataFrame:
     return table_of(shop(seed, users=150), horizons_days=(14, 30))
 
 
+def spenders_in_order(seed: int) -> pl.DataFrame:
+    """A small shop with sequences."""
+    log = shop(seed, users=150)
+    return with_sequences(log, table_of(log, step_days=30))
+
+
+def buyers(seed: int) -> pl.DataFrame:
+    """Customers as purchase processes read them."""
+    rng = np.random.default_rng(seed)
+    bought, age = rng.negative_binomial(1, 0.3, 300), rng.integers(60, 200, 300)
+    return pl.DataFrame(
+        {
+            "user_id": [f"u{n:03d}" for n in range(300)],
+            "frequency": bought,
+            "recency_days": np.where(bought > 0, age * rng.random(300), 0.0),
+            "age_days": age,
+            "monetary_value": np.where(bought > 0, rng.gamma(3, 5, 300), 0.0),
+        }
+    )
+
+
 def visitors(seed: int) -> pl.DataFrame:
     """A small app's activity day by day, with pushes, looked at every third day."""
     return activity(seed, looks=tuple(range(60, 106, 3)), users=150)
@@ -119,10 +149,15 @@ ESTIMATORS: dict[type[Estimator], tuple[Callable[[], Estimator], Callable[..., p
     Conformal: (lambda: Conformal(ConformalSpec(pred="ltv", truth="spend")), scores_and_outcomes),
     DailyTrees: (lambda: DailyTrees(DAILY), visitors),
     Lifetime: (lambda: Lifetime(LifetimeSpec(horizons_days=(14, 30), boost=FAST, models=NAMED)), spenders_twice),
+    GammaGamma: (GammaGamma, buyers),
+    ProcessValue: (lambda: ProcessValue(ProcessValueSpec(**MONTH)), spenders),
+    PurchaseProcess: (lambda: PurchaseProcess(ProcessSpec(model="bgnbd", horizon_days=30)), buyers),
     ProcessActivity: (lambda: ProcessActivity(DAILY), visitors),
     PushEffect: (lambda: PushEffect(DAILY), visitors),
     Recalibration: (lambda: Recalibration(RecalibrationSpec(score="score", truth="churned")), scores_and_outcomes),
+    SequenceValue: (lambda: SequenceValue(SequenceValueSpec(**MONTH, width=4, epochs=1)), spenders_in_order),
     SingleStage: (lambda: SingleStage(SingleStageSpec(**MONTH)), spenders),
+    SpendDistribution: (lambda: SpendDistribution(SpendDistributionSpec(**MONTH)), spenders),
     SpendInterval: (lambda: SpendInterval(SpendIntervalSpec(**MONTH)), spenders_predicted),
     TwoStage: (lambda: TwoStage(ValueSpec(**MONTH)), spenders),
 }

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 RECIPES = Path(__file__).parent.parent / "recipes"
 
 
@@ -20,6 +22,21 @@ def test_ninety_days_writes_equal_tables_every_morning_and_a_page(tmp_path):
     again = subprocess.run(command, capture_output=True, text=True)
     assert again.returncode == 2
     assert "is not empty. Give a new folder" in again.stderr
+
+
+@pytest.mark.slow
+def test_cdnow_has_the_published_errors_and_says_which_was_picked(real_data, tmp_path):
+    if not (real_data / "cdnow").is_dir():
+        pytest.skip("SOJOURN_DATA has no folder cdnow")
+    command = [sys.executable, str(RECIPES / "ltv_cdnow.py"), "--out", str(tmp_path / "out")]
+    done = subprocess.run([*command, "--json", str(tmp_path / "figures.json")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    found = figures["sample"]["pareto_nbd"]
+    # Independent fits of the same model give these: MAE .7545, RMSE 1.603, Gini .673.
+    assert [found[name]["value"] for name in ("mae", "rmse", "gini")] == pytest.approx([0.7545, 1.603, 0.673], abs=6e-4)
+    assert figures["picked"] == min(figures["inside_rmse"], key=figures["inside_rmse"].get)
+    assert "<h1>CDNOW: 39 weeks ahead</h1>" in (tmp_path / "out" / "ltv-cdnow.html").read_text()
 
 
 def test_retention_under_push_draws_the_truth_beside_the_estimate(tmp_path):

@@ -78,6 +78,21 @@ def predict(
     )
 
 
+@ltv.command(epilog="Example: sojourn ltv score --models ./models --as-of 2017-12-31")
+def score(
+    models: MODELS = Path("models"),
+    as_of: AS_OF = None,
+    warehouse: WAREHOUSE = Path("warehouse"),
+    config: CONFIG = None,
+) -> None:
+    """Predict every user into the warehouse's table `predictions`, however many there are; on DuckDB or on Spark."""
+    from sojourn.lifetime import Lifetime, score_users
+
+    settings, store = _opened(warehouse, config)
+    found = score_users(store, model=Lifetime.load(models), features=_features(settings), as_of=_day(as_of))
+    typer.echo(f"{found.rows:,} users as of {found.partition['as_of']}: table predictions in {warehouse}")
+
+
 @ltv.command(epilog="Example: sojourn ltv evaluate --models ./models --as-of 2017-10-03 --out ./ltv")
 def evaluate(
     out: Annotated[Path, typer.Option(help="Folder for metrics.json.")] = Path("ltv"),

@@ -62,7 +62,9 @@ class PushPlan(Spec):
     """Who is pushed from `as_of` on: every reachable user on the days `as_of + offset` for each of `offsets`.
 
     On the other days nobody is pushed (`otherwise="nobody"`) or the world's own random campaigns go on
-    (`otherwise="campaigns"`). `horizon_days` is how far ahead one looks. Users who have opted out are never pushed.
+    (`otherwise="campaigns"`), except on the days `as_of + offset` for each of `quiet`, on which nobody is pushed.
+    `horizon_days` is how far ahead one looks. Users who have opted out are never pushed. What one push today does while
+    campaigns go on is the difference between `offsets=(0,)` and `quiet=(0,)`, both with `otherwise="campaigns"`.
 
     >>> PushPlan(as_of=date(2025, 2, 1), offsets=(0, 7)).horizon_days
     30
@@ -71,11 +73,15 @@ class PushPlan(Spec):
     as_of: date
     horizon_days: int = Field(default=30, ge=1, le=365)
     offsets: tuple[int, ...] = ()
+    quiet: tuple[int, ...] = ()
     otherwise: Literal["nobody", "campaigns"] = "nobody"
 
     @model_validator(mode="after")
     def _inside(self) -> Self:
-        outside = [offset for offset in self.offsets if not 0 <= offset < self.horizon_days]
+        outside = [offset for offset in (*self.offsets, *self.quiet) if not 0 <= offset < self.horizon_days]
         if outside:
             raise ValueError(f"offset {outside[0]} lies outside the horizon [0, {self.horizon_days})")
+        both = sorted(set(self.offsets) & set(self.quiet))
+        if both:
+            raise ValueError(f"day {both[0]} is both in offsets and in quiet; on a day everybody is pushed or nobody")
         return self

@@ -104,12 +104,18 @@ def look_ahead(spec: WorldSpec, plan: PushPlan, block: Block, state: State, *, i
     """Live the plan's days and add them up; `which` is the row of `into` for each row of the block."""
     first = day_index(spec, plan)
     for ahead, morning in enumerate(mornings(spec, first=first, end=first + plan.horizon_days)):
-        pushing = "everyone" if ahead in plan.offsets else plan.otherwise
+        pushing = _pushing(plan, ahead)
         lived = live_day(morning, block, state, pushing=pushing)
         rows = len(into.active)
         into.active[:, ahead] += np.bincount(which[lived.who], lived.chance, minlength=rows)
         into.installed[:, ahead] += np.bincount(which[lived.who], minlength=rows)
         into.spend_cents[:, ahead] += np.bincount(which[lived.bought.row], lived.bought.cents, minlength=rows)
+
+
+def _pushing(plan: PushPlan, ahead: int) -> Pushing:
+    if ahead in plan.offsets:
+        return "everyone"
+    return "nobody" if ahead in plan.quiet else plan.otherwise
 
 
 def copies(block: Block, rows: Index, turn: np.ndarray) -> Block:

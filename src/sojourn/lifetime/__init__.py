@@ -2,12 +2,18 @@
 
 from sojourn.lifetime.baselines import Baseline, BaselineSpec
 from sojourn.lifetime.churn import ChurnBaseline, ChurnBaselineSpec, ChurnTrees
+from sojourn.lifetime.cohorts import cohort_shock, cohort_sums
 from sojourn.lifetime.compare import Choice, Comparison, FoldResult, choose, compare
+from sojourn.lifetime.distribution import SpendDistribution, SpendDistributionSpec
 from sojourn.lifetime.effects import feature_effects
 from sojourn.lifetime.evaluation import evaluate_model
 from sojourn.lifetime.forecast import Lifetime
+from sojourn.lifetime.gamma_gamma import GammaGamma, GammaGammaSpec
 from sojourn.lifetime.interval import SpendInterval, SpendIntervalSpec
 from sojourn.lifetime.models import make_model, model_label
+from sojourn.lifetime.process_charts import alive_chart, tracking_chart
+from sojourn.lifetime.process_value import ProcessValue, ProcessValueSpec
+from sojourn.lifetime.purchase_process import ProcessSpec, PurchaseProcess
 from sojourn.lifetime.report import Outlook, lifetime_report, write_report
 from sojourn.lifetime.retention.activity import activity_table, decision_table
 from sojourn.lifetime.retention.baselines import ActivityBaseline, ActivityBaselineSpec
@@ -30,6 +36,9 @@ from sojourn.lifetime.retention.study import (
 )
 from sojourn.lifetime.retention.trees import DailyTrees
 from sojourn.lifetime.retention.triangle import cohort_triangle
+from sojourn.lifetime.rfm import rfm_table
+from sojourn.lifetime.scoring import score_users
+from sojourn.lifetime.sequence_value import SequenceValue, SequenceValueSpec
 from sojourn.lifetime.single_stage import SingleStage, SingleStageSpec
 from sojourn.lifetime.spec import BoostSpec, ChurnSpec, LifetimeSpec, TaskSpec, ValueSpec
 from sojourn.lifetime.study import (
@@ -62,6 +71,8 @@ __all__ = [
     "DailyTrees",
     "FittedRetention",
     "FoldResult",
+    "GammaGamma",
+    "GammaGammaSpec",
     "Judged",
     "Lifetime",
     "LifetimeSpec",
@@ -69,13 +80,21 @@ __all__ = [
     "Outlook",
     "Predicted",
     "ProcessActivity",
+    "ProcessSpec",
+    "ProcessValue",
+    "ProcessValueSpec",
+    "PurchaseProcess",
     "PushEffect",
     "RetentionComparison",
     "RetentionFold",
     "RetentionSpec",
     "RetentionViews",
+    "SequenceValue",
+    "SequenceValueSpec",
     "SingleStage",
     "SingleStageSpec",
+    "SpendDistribution",
+    "SpendDistributionSpec",
     "SpendInterval",
     "SpendIntervalSpec",
     "Study",
@@ -85,7 +104,10 @@ __all__ = [
     "ValueSpec",
     "activity_rollup",
     "activity_table",
+    "alive_chart",
     "choose",
+    "cohort_shock",
+    "cohort_sums",
     "cohort_triangle",
     "compare",
     "compare_activity",
@@ -117,9 +139,12 @@ __all__ = [
     "retention_report",
     "retention_summary",
     "retention_table",
+    "rfm_table",
     "run_study",
+    "score_users",
     "scores_summary",
     "scoring_table",
+    "tracking_chart",
     "training_table",
     "write_list",
     "write_report",
