@@ -59,3 +59,18 @@ def test_retention_under_push_draws_the_truth_beside_the_estimate(tmp_path):
     again = subprocess.run(command, capture_output=True, text=True)
     assert again.returncode == 2
     assert "is not empty. Give a new folder" in again.stderr
+
+
+@pytest.mark.slow
+def test_the_mobile_game_has_every_model_and_a_sum_for_each_channel(real_data, tmp_path):
+    if not (real_data / "intendo_small").is_dir():
+        pytest.skip("SOJOURN_DATA has no folder intendo_small")
+    command = [sys.executable, str(RECIPES / "ltv_mobile_game.py"), "--out", str(tmp_path / "out")]
+    done = subprocess.run([*command, "--json", str(tmp_path / "figures.json")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    picked, repeat = (figures["models"][name]["mae"]["value"] for name in (figures["picked"], "repeat"))
+    assert picked < 0.9 * repeat
+    assert len(figures["channels"]) == 6
+    assert all(row["low"] < row["expected"] < row["high"] for row in figures["channels"])
+    assert (tmp_path / "out" / "report.html").exists()

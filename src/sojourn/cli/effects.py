@@ -55,7 +55,9 @@ def table(
     typer.echo(f"{found.height:,} decisions about {found['user_id'].n_unique():,} users: {out}")
 
 
-@effects.command(epilog="Example: sojourn effects estimate campaign.parquet --outcome outcome_active_days --out ./effects")
+@effects.command(
+    epilog="Example: sojourn effects estimate campaign.parquet --outcome outcome_active_days --out ./effects"
+)
 def estimate(
     table: TABLE = None,
     out: Annotated[Path, typer.Option(help="Folder for effects.csv and report.html.")] = Path("effects"),
@@ -84,7 +86,9 @@ def estimate(
     typer.echo(f"report: {out / 'report.html'}")
 
 
-@effects.command(epilog="Example: sojourn effects uplift campaign.parquet --value 1 --cost 0.02 --budget 50 --out ./uplift")
+@effects.command(
+    epilog="Example: sojourn effects uplift campaign.parquet --value 1 --cost 0.02 --budget 50 --out ./uplift"
+)
 def uplift(
     table: TABLE = None,
     out: Annotated[
@@ -149,6 +153,9 @@ def _told(table: Any) -> str:
     from sojourn.cli.tables import aligned
 
     heads = table.columns
-    rows = [["" if cell is None else f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in row] for row in table.rows()]
+    rows = [
+        ["" if cell is None else f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in row]
+        for row in table.rows()
+    ]
     numbers = [name for name, kind in table.schema.items() if kind.is_numeric()]
     return aligned(heads, rows, right=numbers)

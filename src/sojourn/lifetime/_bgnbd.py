@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.polynomial.legendre import leggauss
-from scipy.special import betaincinv, digamma, gammaln, hyp2f1
 
 from sojourn.lifetime._boost import Floats
 from sojourn.lifetime._histories import Histories
@@ -33,6 +32,8 @@ class BetaGeometric:
 
     def log_likelihood(self, theta: Floats, histories: Histories) -> tuple[Floats, Floats]:
         """Per history, the log likelihood and its gradient (histories, parameters)."""
+        from scipy.special import digamma, gammaln
+
         r, alpha, a, b = theta
         x, t, age = histories.x, histories.recency, histories.age
         k = self._chances(x)
@@ -65,6 +66,8 @@ class BetaGeometric:
         Equation 10 after Euler's transformation of its hypergeometric function, which leaves one with small parameters
         whatever x is, so that nothing overflows.
         """
+        from scipy.special import hyp2f1
+
         r, alpha, a, b = theta
         if max(a, b) > LARGEST_SERIES:
             return np.asarray(self._over_chances(theta, histories, horizon) * self.alive(theta, histories))
@@ -76,6 +79,8 @@ class BetaGeometric:
 
     def _over_chances(self, theta: Floats, histories: Histories, horizon: float) -> Floats:
         """Expected purchases of who is alive: the mean of (1 - e^(-rate p horizon)) / p over the chances p to leave."""
+        from scipy.special import betaincinv
+
         r, alpha, a, b = theta
         nodes, weights = leggauss(POINTS)
         p = betaincinv(a, b + self._chances(histories.x)[:, None], (nodes + 1) / 2)

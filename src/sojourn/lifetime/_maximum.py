@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
 
 from sojourn.lifetime._boost import Floats
 
@@ -31,6 +30,8 @@ def maximise(per_history: PerHistory, *, count: Floats, start: Floats, penalty: 
     customers have it. Standard errors are from the observed information: the Hessian of the log likelihood, by central
     differences of the gradient.
     """
+    from scipy.optimize import minimize
+
     total = float(count.sum())
 
     def loss(logs: Floats) -> tuple[float, Floats]:

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.polynomial.legendre import leggauss
-from scipy.special import digamma, gammaln
 
 from sojourn.lifetime._boost import Floats
 from sojourn.lifetime._histories import Histories
@@ -45,6 +44,8 @@ class ParetoNBD:
 
     def log_likelihood(self, theta: Floats, histories: Histories) -> tuple[Floats, Floats]:
         """Per history, the log likelihood and its gradient (histories, parameters)."""
+        from scipy.special import digamma, gammaln
+
         r, alpha, s, beta = theta
         x, age = histories.x, histories.age
         stays = -(r + x) * np.log(alpha + age) - s * np.log(beta + age)

@@ -6,7 +6,6 @@ from typing import Self
 import numpy as np
 import polars as pl
 from pydantic import Field
-from scipy.special import digamma, gammaln
 
 from sojourn.core import BadInput, Estimator, Spec, need_columns, need_rows
 from sojourn.lifetime._boost import Floats
@@ -132,6 +131,8 @@ def _seen(table: pl.DataFrame, where: str) -> tuple[Floats, Floats]:
 
 def _free(theta: Floats, n: Floats, mean: Floats) -> tuple[Floats, Floats]:
     """Log likelihood and gradient in p, q - 1, v (equation 1a, without what does not depend on them)."""
+    from scipy.special import digamma, gammaln
+
     p, q, v = theta[0], 1 + theta[1], theta[2]
     pn, total = p * n, v + n * mean
     each = gammaln(pn + q) - gammaln(pn) - gammaln(q) + q * np.log(v) + pn * np.log(n * mean) - (pn + q) * np.log(total)
