@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from sojourn.core import Estimator, Spec, Step
+from sojourn.effects import Uplift
 from sojourn.evaluate import (
     Conformal,
     ConformalSpec,
@@ -57,6 +58,7 @@ from sojourn.lifetime import (
 )
 from sojourn.rollups import AggregateSpec, RollupSpec
 from sojourn.warehouse import InPlace
+from tests.effects import logs
 from tests.lifetime.retention.worlds import SPEC as DAILY
 from tests.lifetime.retention.worlds import activity
 from tests.lifetime.worlds import FAST, shop, shop_table, table_of, with_sequences
@@ -160,6 +162,7 @@ ESTIMATORS: dict[type[Estimator], tuple[Callable[[], Estimator], Callable[..., p
     SpendDistribution: (lambda: SpendDistribution(SpendDistributionSpec(**MONTH)), spenders),
     SpendInterval: (lambda: SpendInterval(SpendIntervalSpec(**MONTH)), spenders_predicted),
     TwoStage: (lambda: TwoStage(ValueSpec(**MONTH)), spenders),
+    Uplift: (lambda: Uplift(logs.UPLIFT), logs.decided),
 }
 
 

@@ -53,6 +53,11 @@ def campaign(
     )
 
 
+def decided(seed: int) -> pl.DataFrame:
+    """A log from which there is something to learn."""
+    return campaign(seed, users=300, spread=0.8)
+
+
 def three_arms(seed: int, *, users: int = 600) -> pl.DataFrame:
     """One decision a user, arms `a` (+0.4), `b` (-0.2) and control with the chances 0.3, 0.2 and 0.5."""
     rng = np.random.default_rng(seed)

@@ -84,6 +84,19 @@ def test_a_budget_bounds_every_policy():
     assert found.filter(policy="all_a")["treated_share"].item() == pytest.approx(0.1)
 
 
+def test_folds_spend_their_own_shares_of_a_budget():
+    table = predicted(4, users=200).with_columns(fold=pl.int_range(pl.len()) % 2)
+    bold = table.with_columns(pl.col("uplift_a", "uplift_b") + 10 * pl.col("fold"))
+    spec = PolicySpec(cost=0.5, budget=10.0)
+    for fold in (0, 1):
+        mine = pl.col("fold") == fold
+        alone = policy_values(bold.filter(mine).drop("fold"), spec=spec.with_changes(budget=5.0))
+        other = policy_values(bold.filter(~mine).drop("fold"), spec=spec.with_changes(budget=5.0))
+        both = policy_values(bold, spec=spec)
+        means = (alone["net"][0] + other["net"][0]) / 2
+        assert both["net"][0] == pytest.approx(means)
+
+
 def test_a_good_order_is_worth_more_than_a_random_one():
     rng = np.random.default_rng(1)
     truth = rng.normal(0, 1, 3000)

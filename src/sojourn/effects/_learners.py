@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -61,8 +62,8 @@ Model = Linear | Trees
 class Chosen:
     """The learner that was taken, its strength (a ridge, or a number of trees), how it did on users held out.
 
-    `gain` is how much less R-loss than the constant per row, `evidence` its slope over the standard error of that,
-    `shrink` the part of its spread that is kept.
+    `gain` is how much less R-loss than the constant per row, `evidence` its slope over the standard error of that where
+    there is nothing to find, `shrink` the part of its spread that is kept.
     """
 
     learner: str = "constant"
@@ -152,6 +153,9 @@ def _tried(lesson: Lesson, rows: Rows, spread: Floats, chosen: Chosen) -> Chosen
     slope = float((lever * rest).sum()) / square
     influence = lever * (rest - slope * lever) * (len(rows) / square)
     error = clustered_error(influence, user=np.unique(user, return_inverse=True)[1])
+    # Every pair of groups speaks twice, each learned from once and judged once, so where there is nothing to find the
+    # slope varies with twice the variance that independent rows would give it (measured: 1.8 to 1.9).
+    error *= sqrt(2)
     shrink = float(np.clip(slope, 0.0, 1.0))
     gain = float((rest**2 - (rest - shrink * lever) ** 2).mean())
     return replace(chosen, shrink=shrink, gain=gain, evidence=slope / error if error > 0 else 0.0)

@@ -114,9 +114,9 @@ def propensities(table: pl.DataFrame, *, arms: tuple[str, ...], arm: Ints, spec:
     if len(outside):
         listed = ", ".join(repr(name) for name in names)
         raise BadInput(
-            f"{where}: {len(outside)} of {table.height} rows have a propensity outside (0, 1) in {listed} (the first is "
-            f"user {table['user_id'][int(outside[0])]!r}). Where there was no choice there is nothing to compare: leave "
-            "those rows out."
+            f"{where}: {len(outside)} of {table.height} rows have a propensity outside (0, 1) in {listed} (the first "
+            f"is user {table['user_id'][int(outside[0])]!r}). Where there was no choice there is nothing to compare: "
+            "leave those rows out."
         )
     return chances
 

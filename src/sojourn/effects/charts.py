@@ -58,6 +58,7 @@ def qini_chart(ranking: Ranking, *, others: dict[str, Ranking] | None = None, st
     figure.add_scatter(
         x=[*shares, *reversed(shares)],
         y=[*curve["high"].to_list(), *reversed(curve["low"].to_list())],
+        mode="lines",
         fill="toself",
         fillcolor="rgba(15, 95, 125, 0.14)",
         line={"width": 0},
@@ -127,6 +128,7 @@ def retention_effect_chart(curve: pl.DataFrame, *, truth: list[float] | None = N
         figure.add_scatter(
             x=[*days, *reversed(days)],
             y=[*curve[high].to_list(), *reversed(curve[low].to_list())],
+            mode="lines",
             fill="toself",
             fillcolor=f"rgba(15, 95, 125, {alpha})",
             line={"width": 0},

@@ -8,6 +8,7 @@ import polars as pl
 from sojourn.core import need_columns, need_rows
 from sojourn.effects._errors import estimate
 from sojourn.effects._log import Floats, Ints, keys_of
+from sojourn.effects.ranking import FOLD
 from sojourn.effects.spec import SCORE, UPLIFT, PolicySpec
 
 NOBODY = "nobody"
@@ -53,10 +54,12 @@ def policy_values(held_out: pl.DataFrame, *, spec: PolicySpec | None = None, lev
     outcome), `net` = gain less cost with its interval. The policies: `uplift` (`whom_to_treat`), `random` (the same
     arms as often, dealt at random), `all_<arm>` for each arm (as many as the budget reaches for, at random), `nobody`.
 
-    Reads `Uplift.held_out_`, whose predictions have not seen the outcomes that the scores are made of.
+    Reads `Uplift.held_out_`, whose predictions have not seen the outcomes that the scores are made of. Where there is a
+    column `fold` each fold spends its share of the budget: the models of folds differ in level, and a budget spent
+    across them would go to the fold whose model is boldest.
     """
     spec = spec or PolicySpec()
-    chosen = whom_to_treat(held_out, spec=spec)["arm"]
+    chosen = _by_fold(held_out, spec)
     arms = [name.removeprefix(UPLIFT) for name in held_out.columns if name.startswith(UPLIFT)]
     need_columns(held_out, [f"{SCORE}{arm}" for arm in arms], where="effects.policy_values")
     codes = {arm: code for code, arm in enumerate(arms)}
@@ -73,6 +76,18 @@ def policy_values(held_out: pl.DataFrame, *, spec: PolicySpec | None = None, lev
     costs = np.array([spec.cost_of(arm) for arm in arms])
     rows = [_valued(name, dealt, spec.value * scores, costs, user, level) for name, dealt in policies.items()]
     return pl.DataFrame(rows)
+
+
+def _by_fold(held_out: pl.DataFrame, spec: PolicySpec) -> pl.Series:
+    """The arm of each row, folds apart."""
+    if spec.budget is None or FOLD not in held_out.columns:
+        return whom_to_treat(held_out, spec=spec)["arm"]
+    numbered = held_out.with_row_index("_row")
+    parts = []
+    for _, rows in numbered.group_by(FOLD, maintain_order=True):
+        share = spec.with_changes(budget=spec.budget * rows.height / held_out.height)
+        parts.append(rows.select("_row", arm=whom_to_treat(rows, spec=share)["arm"]))
+    return pl.concat(parts).sort("_row")["arm"]
 
 
 def _valued(name: str, dealt: Floats, worth: Floats, costs: Floats, user: Ints, level: float) -> Mapping[str, object]:

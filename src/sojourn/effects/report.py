@@ -187,7 +187,7 @@ def check_parts(study: EffectStudy) -> list[Part]:
             caption="From, to: 95 % interval of what happened.",
         ),
     ]
-    parts.append(SideBySide(tables))
+    parts += tables
     if study.balance is not None:
         parts.append(
             Folded(
@@ -291,7 +291,7 @@ def _verdict(ranking: Ranking) -> tuple[str, Literal["note", "good", "warning"]]
 def policy_parts(study: UpliftStudy, how: Shown) -> list[Part]:
     """What policies would have brought."""
     policy = study.policy
-    budget = "no budget" if policy.budget is None else f"a budget of {number_text(policy.budget)}"
+    budget = "no budget" if policy.budget is None else f"the budget is {number_text(policy.budget)}"
     labels = {"uplift": "By predicted uplift", "random": "As many, at random", "nobody": "Nobody"}
     rows = [
         {
@@ -303,11 +303,11 @@ def policy_parts(study: UpliftStudy, how: Shown) -> list[Part]:
         }
         for row in study.policies.iter_rows(named=True)
     ]
-    costs = ", ".join(f"{arm} {number_text(policy.cost_of(arm))}" for arm in study.rankings)
+    costs = ", ".join(f"{number_text(policy.cost_of(arm))} ({arm})" for arm in study.rankings)
     return [
         Heading(
             "Whom to treat",
-            f"With {number_text(policy.value)} for a unit of {how.name}, a cost of treating of {costs}, and {budget}.",
+            f"One unit of {how.name} is worth {number_text(policy.value)}; treating costs {costs}; {budget}.",
         ),
         Table(
             rows,
@@ -316,7 +316,7 @@ def policy_parts(study: UpliftStudy, how: Shown) -> list[Part]:
                 Column("treated_share", "Treated", style="percent"),
                 Column("gain", "Gain a row", digits=4),
                 Column("cost", "Cost a row", digits=4),
-                Column("net", "Net a row", digits=4, better="high"),
+                Column("net", "Net a row", digits=4),
             ],
             caption="Off-policy values by doubly robust scores, with 95 % intervals; predictions had not seen them.",
             mark="By predicted uplift",
