@@ -1,6 +1,7 @@
 """Recipes run as a reader would run them, on small data, and their figures are there and true."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,30 @@ from pathlib import Path
 import pytest
 
 RECIPES = Path(__file__).parent.parent / "recipes"
+
+
+def test_uplift_hillstrom_gives_the_published_rates_and_a_page(tmp_path, real_data):
+    if not list((real_data / "hillstrom").glob("hillstrom.csv*")):
+        pytest.skip(f"{real_data} has no folder hillstrom (docs/data.md says where from)")
+    command = [sys.executable, str(RECIPES / "uplift_hillstrom.py"), "--rows", "3000", "--out", str(tmp_path / "out")]
+    done = subprocess.run([*command, "--json", str(tmp_path / "figures.json")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    for arm, published in figures["visit_share_published"].items():
+        assert abs(figures["visit_share"][arm] - published) < 4 * (published / 1000) ** 0.5
+    robust = [
+        row for row in figures["effects"] if row["method"] == "doubly_robust" and row["outcome"] == "outcome_visit"
+    ]
+    assert all(row["low"] > 0 for row in robust)
+    assert {row["figure"] for row in figures["uplift"]["spend"]} >= {"qini", "qini_random", "qini_blind"}
+    assert "<h1>Two e-mails: did they help, and whom?</h1>" in (tmp_path / "out" / "uplift-hillstrom.html").read_text()
+
+
+def test_uplift_hillstrom_says_which_folder_it_misses(tmp_path):
+    command = [sys.executable, str(RECIPES / "uplift_hillstrom.py")]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "SOJOURN_DATA": str(tmp_path)})
+    assert done.returncode == 2
+    assert "set SOJOURN_DATA to the folder that holds hillstrom/hillstrom.csv" in done.stderr
 
 
 def test_ninety_days_writes_equal_tables_every_morning_and_a_page(tmp_path):

@@ -19,7 +19,7 @@ def sojourn(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("effects")
     world = WorldSpec(users=500, days=30, install_days=20, start=date(2025, 1, 1), seed=2)
     simulate(Warehouse.create(folder / "app"), world)

@@ -97,6 +97,14 @@ def test_folds_spend_their_own_shares_of_a_budget():
         assert both["net"][0] == pytest.approx(means)
 
 
+def test_where_all_are_predicted_alike_a_budget_is_worth_what_chance_is():
+    table = predicted(5, users=100).with_columns(uplift_a=pl.lit(1.0), uplift_b=pl.lit(0.5))
+    found = policy_values(table, spec=PolicySpec(cost=0.5, budget=7.0))
+    ours, random, everybody = (found.filter(policy=name).drop("policy") for name in ("uplift", "random", "all_a"))
+    assert_frame_equal(ours, random)
+    assert_frame_equal(ours, everybody)
+
+
 def test_a_good_order_is_worth_more_than_a_random_one():
     rng = np.random.default_rng(1)
     truth = rng.normal(0, 1, 3000)

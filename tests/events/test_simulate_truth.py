@@ -154,6 +154,27 @@ class TestWhatIf:
         assert (by_user > 0.05).mean() > 0.05
         assert (by_user < -0.05).mean() > 0.01
 
+    def test_campaigns_go_on_after_a_quiet_day(self):
+        plan = PLAN.with_changes(horizon_days=3)
+        campaigns, quiet, pushed, nobody = (
+            truth_activity(WORLD, each, draws=32)
+            for each in (
+                plan,
+                plan.with_changes(quiet=(0,)),
+                plan.with_changes(offsets=(0,)),
+                plan.with_changes(quiet=(0, 1, 2)),
+            )
+        )
+        assert nobody.equals(truth_activity(WORLD, plan.with_changes(otherwise="nobody"), draws=32))
+        first = [each.filter(pl.col("day") == plan.as_of)["active_prob"] for each in (quiet, nobody, campaigns, pushed)]
+        assert first[0].equals(first[1])
+        assert not first[0].equals(first[2])
+        last = [each.filter(pl.col("day") == each["day"].max())["active_prob"] for each in (quiet, nobody)]
+        assert not last[0].equals(last[1])
+        # A campaign reaches some of those whom a push to everybody reaches.
+        moved = (first[3] - first[0]).abs() > 1e-9
+        assert ((first[2] - first[0]).abs() > 1e-9).filter(~moved).sum() == 0
+
     def test_the_past_is_the_worlds_own(self):
         # On the first day ahead the oracle's chance needs no luck but the level's: it must match the world's own day.
         plan = PLAN.with_changes(horizon_days=1)
@@ -209,6 +230,10 @@ class TestMistakes:
     def test_a_plan_needs_a_past(self):
         with pytest.raises(BadInput, match=r"The plan begins on 2025-01-01, before anybody has a history"):
             truth_activity(WORLD, PLAN.with_changes(as_of=date(2025, 1, 1)))
+
+    def test_a_day_is_not_both_quiet_and_for_everybody(self):
+        with pytest.raises(BadSpec, match="day 1 is both in offsets and in quiet"):
+            PushPlan(as_of=date(2025, 2, 1), offsets=(0, 1), quiet=(1,))
 
     def test_an_offset_lies_inside_the_horizon(self):
         with pytest.raises(BadSpec, match=r"offset 14 lies outside the horizon \[0, 14\)"):

@@ -1,9 +1,11 @@
 """Predicted uplift, costs and a budget go in; whom to treat, and what that would have brought, goes out."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from sojourn.core import need_columns, need_rows
 from sojourn.effects._errors import estimate
@@ -28,22 +30,13 @@ def whom_to_treat(predicted: pl.DataFrame, *, spec: PolicySpec | None = None) ->
     ['push', None, None]
     """
     spec = spec or PolicySpec()
-    where = "effects.whom_to_treat"
-    arms = [name.removeprefix(UPLIFT) for name in predicted.columns if name.startswith(UPLIFT)]
-    need_columns(predicted, ["user_id", *([] if arms else [f"{UPLIFT}<arm>"])], where=where)
-    need_rows(predicted, where=where, mend="Pass Uplift.load(path).predict(table).")
-    uplift = np.column_stack([predicted[f"{UPLIFT}{arm}"].cast(pl.Float64).to_numpy() for arm in arms])
-    costs = np.array([spec.cost_of(arm) for arm in arms])
-    net = spec.value * uplift - costs
-    best = net.argmax(axis=1)
-    rows = np.arange(len(best))
-    best_net, best_cost = net[rows, best], costs[best]
-    takes = best_net > 0
+    best = _best(predicted, spec, where="effects.whom_to_treat")
+    takes = best.net > 0
     if spec.budget is not None:
-        takes &= _affordable(predicted, net=best_net, cost=best_cost, wanted=takes, budget=spec.budget)
-    names = np.array([*arms, None], dtype=object)[np.where(takes, best, len(arms))]
+        takes = _paid(predicted, best, budget=spec.budget)
+    names = np.array([*best.arms, None], dtype=object)[np.where(takes, best.arm, len(best.arms))]
     return predicted.select(keys_of(predicted)).with_columns(
-        arm=pl.Series(names.tolist(), dtype=pl.String), expected_net=pl.Series(np.where(takes, best_net, 0.0))
+        arm=pl.Series(names.tolist(), dtype=pl.String), expected_net=pl.Series(np.where(takes, best.net, 0.0))
     )
 
 
@@ -56,18 +49,16 @@ def policy_values(held_out: pl.DataFrame, *, spec: PolicySpec | None = None, lev
 
     Reads `Uplift.held_out_`, whose predictions have not seen the outcomes that the scores are made of. Where there is a
     column `fold` each fold spends its share of the budget: the models of folds differ in level, and a budget spent
-    across them would go to the fold whose model is boldest.
+    across them would go to the fold whose model is boldest. Rows that are predicted alike share what is left for them.
     """
     spec = spec or PolicySpec()
-    chosen = _by_fold(held_out, spec)
-    arms = [name.removeprefix(UPLIFT) for name in held_out.columns if name.startswith(UPLIFT)]
-    need_columns(held_out, [f"{SCORE}{arm}" for arm in arms], where="effects.policy_values")
-    codes = {arm: code for code, arm in enumerate(arms)}
-    ours = chosen.replace_strict(codes, default=-1, return_dtype=pl.Int64).to_numpy()
-    share = np.bincount(ours[ours >= 0], minlength=len(arms)) / len(ours)
-    policies: dict[str, Floats] = {"uplift": np.eye(len(arms) + 1)[ours][:, : len(arms)]}
-    policies["random"] = np.tile(share, (len(ours), 1))
-    for arm, code in codes.items():
+    where = "effects.policy_values"
+    best = _best(held_out, spec, where=where)
+    arms = best.arms
+    need_columns(held_out, [f"{SCORE}{arm}" for arm in arms], where=where)
+    ours = np.eye(len(arms))[best.arm] * _chances(held_out, best, spec)[:, None]
+    policies: dict[str, Floats] = {"uplift": ours, "random": np.tile(ours.mean(axis=0), (len(ours), 1))}
+    for code, arm in enumerate(arms):
         reach = _reach(spec, arm, rows=len(ours))
         policies[f"all_{arm}"] = np.tile(np.eye(len(arms))[code] * reach, (len(ours), 1))
     policies[NOBODY] = np.zeros((len(ours), len(arms)))
@@ -78,16 +69,60 @@ def policy_values(held_out: pl.DataFrame, *, spec: PolicySpec | None = None, lev
     return pl.DataFrame(rows)
 
 
-def _by_fold(held_out: pl.DataFrame, spec: PolicySpec) -> pl.Series:
-    """The arm of each row, folds apart."""
-    if spec.budget is None or FOLD not in held_out.columns:
-        return whom_to_treat(held_out, spec=spec)["arm"]
-    numbered = held_out.with_row_index("_row")
-    parts = []
-    for _, rows in numbered.group_by(FOLD, maintain_order=True):
-        share = spec.with_changes(budget=spec.budget * rows.height / held_out.height)
-        parts.append(rows.select("_row", arm=whom_to_treat(rows, spec=share)["arm"]))
-    return pl.concat(parts).sort("_row")["arm"]
+@dataclass(frozen=True)
+class _Best:
+    """For each row the arm (a number into `arms`) that is worth most after its cost, what that nets, and the cost."""
+
+    arms: list[str]
+    arm: Ints
+    net: Floats
+    cost: Floats
+
+    @property
+    def per_cost(self) -> Floats:
+        """What the row nets for a unit of cost: the order in which a budget is spent; nothing to gain comes last."""
+        free = np.where(self.cost > 0, self.net / np.where(self.cost > 0, self.cost, 1.0), np.inf)
+        return np.where(self.net > 0, free, -np.inf)
+
+
+def _best(predicted: pl.DataFrame, spec: PolicySpec, *, where: str) -> _Best:
+    arms = [name.removeprefix(UPLIFT) for name in predicted.columns if name.startswith(UPLIFT)]
+    need_columns(predicted, ["user_id", *([] if arms else [f"{UPLIFT}<arm>"])], where=where)
+    need_rows(predicted, where=where, mend="Pass Uplift.load(path).predict(table).")
+    uplift = np.column_stack([predicted[f"{UPLIFT}{arm}"].cast(pl.Float64).to_numpy() for arm in arms])
+    costs = np.array([spec.cost_of(arm) for arm in arms])
+    net = spec.value * uplift - costs
+    best = net.argmax(axis=1)
+    return _Best(arms, best, net[np.arange(len(best)), best], costs[best])
+
+
+def _paid(predicted: pl.DataFrame, best: _Best, *, budget: float) -> NDArray[np.bool_]:
+    """Which rows are treated when those who net most for a unit of cost come first."""
+    keys = predicted.select(pl.struct(keys_of(predicted)).rank("ordinal")).to_series().to_numpy()
+    order = np.lexsort((keys, -best.per_cost))
+    wanted = best.net[order] > 0
+    spent = np.cumsum(np.where(wanted, best.cost[order], 0.0))
+    paid = np.zeros(len(order), dtype=np.bool_)
+    paid[order] = wanted & (spent <= budget * (1 + 1e-12))
+    return paid
+
+
+def _chances(held_out: pl.DataFrame, best: _Best, spec: PolicySpec) -> Floats:
+    """The chance that each row is treated: 1 or 0, and between where equals share what is left of a fold's budget."""
+    chance = (best.net > 0).astype(np.float64)
+    if spec.budget is None:
+        return chance
+    folds = held_out[FOLD].to_numpy() if FOLD in held_out.columns else np.zeros(held_out.height)
+    for fold in np.unique(folds):
+        mine = np.flatnonzero((folds == fold) & (best.net > 0))
+        left = spec.budget * float((folds == fold).mean())
+        # np.unique sorts upwards: the groups of equals from the highest on.
+        levels, place = np.unique(-best.per_cost[mine], return_inverse=True)
+        costs = np.bincount(place, best.cost[mine], minlength=len(levels))
+        before = np.cumsum(costs) - costs
+        share = np.clip((left - before) / np.where(costs > 0, costs, 1.0), 0.0, 1.0)
+        chance[mine] = np.where(costs > 0, share, 1.0)[place]
+    return chance
 
 
 def _valued(name: str, dealt: Floats, worth: Floats, costs: Floats, user: Ints, level: float) -> Mapping[str, object]:
@@ -110,14 +145,3 @@ def _reach(spec: PolicySpec, arm: str, *, rows: int) -> float:
     """The share of rows that the budget reaches for when all get this arm."""
     cost = spec.cost_of(arm) * rows
     return 1.0 if spec.budget is None or cost <= spec.budget else spec.budget / cost
-
-
-def _affordable(predicted: pl.DataFrame, *, net: Floats, cost: Floats, wanted: np.ndarray, budget: float) -> np.ndarray:
-    """Which rows are paid for when the dearest wins per unit of cost come first."""
-    per_cost = np.where(cost > 0, net / np.where(cost > 0, cost, 1.0), np.inf)
-    keys = predicted.select(pl.struct(keys_of(predicted)).rank("ordinal")).to_series().to_numpy()
-    order = np.lexsort((keys, -np.where(wanted, per_cost, -np.inf)))
-    spent = np.cumsum(np.where(wanted[order], cost[order], 0.0))
-    paid = np.zeros(len(net), dtype=bool)
-    paid[order] = wanted[order] & (spent <= budget * (1 + 1e-12))
-    return paid
