@@ -1,6 +1,6 @@
 """What a morning's windows cost on Spark: Sojourn's partials beside the better of two plans over the raw log.
 
-Run it as `python -m benchmarks.rollups_spark`. 5 M events of 500,000 users lie over 125 days. On each of 35
+Run it as `python -m benchmarks.rollups_spark`. 5 M events of 500,000 users lie over 127 days. On each of 35
 consecutive mornings, which include a month's end, nine aggregates over the last 90 days are computed for every user and
 written as Parquet: by `advance`, and by two hand-written queries over the raw log. Both use the same Spark, two threads
 on this machine, and take turns; the first two mornings, on which Java warms up, are not counted. All tables are
@@ -110,7 +110,7 @@ def mornings(warehouse: Warehouse, world: World, out: Path) -> Iterator[Mapping[
 def main() -> None:
     """Run all mornings, print one table."""
     options = arguments(__doc__ or "")
-    world = World(10_000, 800, 125, 5) if options.quick else World(500_000, 40_000, 125, 37)
+    world = World(10_000, 800, 125, 5) if options.quick else World(500_000, 40_000, 127, 37)
     with tempfile.TemporaryDirectory() as folder:
         warehouse = Warehouse.create(Path(folder) / "warehouse", engine=EngineSpec(memory_gb=MEMORY_GB, threads=2))
         write_events(warehouse, world)

@@ -131,7 +131,7 @@ def told(figures: dict[str, Any]) -> str:
     """The headline in a sentence."""
     return (
         f"{figures['events']:,} events: the raw log takes {figures['ratio']:.1f} times as long, all mornings together; "
-        f"every table equal: {figures['equal']}"
+        f"{'all tables are equal' if figures['equal'] else 'SOME TABLES DIFFER'}"
     )
 
 

@@ -27,15 +27,28 @@ from sojourn.evaluate import (
 )
 from sojourn.events import PushPlan
 from sojourn.lifetime import (
+    ActivityBaseline,
     Baseline,
     BaselineSpec,
     ChurnBaseline,
     ChurnSpec,
     ChurnTrees,
+    DailyTrees,
+    GammaGamma,
     Lifetime,
     LifetimeSpec,
+    ProcessActivity,
+    ProcessSpec,
+    ProcessValue,
+    ProcessValueSpec,
+    PurchaseProcess,
+    PushEffect,
+    SequenceValue,
+    SequenceValueSpec,
     SingleStage,
     SingleStageSpec,
+    SpendDistribution,
+    SpendDistributionSpec,
     SpendInterval,
     SpendIntervalSpec,
     TwoStage,
@@ -46,7 +59,9 @@ from sojourn.lifetime import (
 from sojourn.rollups import AggregateSpec, RollupSpec
 from sojourn.warehouse import InPlace
 from tests.effects import logs
-from tests.lifetime.worlds import FAST, shop, shop_table, table_of
+from tests.lifetime.retention.worlds import SPEC as DAILY
+from tests.lifetime.retention.worlds import activity
+from tests.lifetime.worlds import FAST, shop, shop_table, table_of, with_sequences
 
 SPEND = AggregateSpec(function="sum", expression="amount")
 INTERVAL = Interval(value=1.0, low=0.5, high=1.5)
@@ -99,17 +114,52 @@ def spenders_twice(seed: int) -> pl.DataFrame:
     return table_of(shop(seed, users=150), horizons_days=(14, 30))
 
 
+def spenders_in_order(seed: int) -> pl.DataFrame:
+    """A small shop with sequences."""
+    log = shop(seed, users=150)
+    return with_sequences(log, table_of(log, step_days=30))
+
+
+def buyers(seed: int) -> pl.DataFrame:
+    """Customers as purchase processes read them."""
+    rng = np.random.default_rng(seed)
+    bought, age = rng.negative_binomial(1, 0.3, 300), rng.integers(60, 200, 300)
+    return pl.DataFrame(
+        {
+            "user_id": [f"u{n:03d}" for n in range(300)],
+            "frequency": bought,
+            "recency_days": np.where(bought > 0, age * rng.random(300), 0.0),
+            "age_days": age,
+            "monetary_value": np.where(bought > 0, rng.gamma(3, 5, 300), 0.0),
+        }
+    )
+
+
+def visitors(seed: int) -> pl.DataFrame:
+    """A small app's activity day by day, with pushes, looked at every third day."""
+    return activity(seed, looks=tuple(range(60, 106, 3)), users=150)
+
+
 MONTH: dict[str, Any] = {"horizon_days": 30, "boost": FAST}
 NAMED = {"ltv_14": "two_stage", "ltv_30": "median_scaled", "churn_30": "churn_trees"}
 
 ESTIMATORS: dict[type[Estimator], tuple[Callable[[], Estimator], Callable[..., pl.DataFrame]]] = {
+    ActivityBaseline: (ActivityBaseline, lambda seed: activity(seed, looks=(64, 92), ahead=28)),
     Baseline: (lambda: Baseline(BaselineSpec(**MONTH, rule="pace")), spenders),
     ChurnBaseline: (ChurnBaseline, spenders),
     ChurnTrees: (lambda: ChurnTrees(ChurnSpec(boost=FAST)), spenders),
     Conformal: (lambda: Conformal(ConformalSpec(pred="ltv", truth="spend")), scores_and_outcomes),
+    DailyTrees: (lambda: DailyTrees(DAILY), visitors),
     Lifetime: (lambda: Lifetime(LifetimeSpec(horizons_days=(14, 30), boost=FAST, models=NAMED)), spenders_twice),
+    GammaGamma: (GammaGamma, buyers),
+    ProcessValue: (lambda: ProcessValue(ProcessValueSpec(**MONTH)), spenders),
+    PurchaseProcess: (lambda: PurchaseProcess(ProcessSpec(model="bgnbd", horizon_days=30)), buyers),
+    ProcessActivity: (lambda: ProcessActivity(DAILY), visitors),
+    PushEffect: (lambda: PushEffect(DAILY), visitors),
     Recalibration: (lambda: Recalibration(RecalibrationSpec(score="score", truth="churned")), scores_and_outcomes),
+    SequenceValue: (lambda: SequenceValue(SequenceValueSpec(**MONTH, width=4, epochs=1)), spenders_in_order),
     SingleStage: (lambda: SingleStage(SingleStageSpec(**MONTH)), spenders),
+    SpendDistribution: (lambda: SpendDistribution(SpendDistributionSpec(**MONTH)), spenders),
     SpendInterval: (lambda: SpendInterval(SpendIntervalSpec(**MONTH)), spenders_predicted),
     TwoStage: (lambda: TwoStage(ValueSpec(**MONTH)), spenders),
     Uplift: (lambda: Uplift(logs.UPLIFT), logs.decided),

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
@@ -89,3 +90,15 @@ def test_history_shorter_than_the_horizon_is_told(both):
 def test_predicting_before_fitting_is_refused(today):
     with pytest.raises(NotFitted, match=r"Lifetime is not fitted yet"):
         Lifetime(SPEC).predict(today)
+
+
+def test_horizons_rise_as_isotonic_regression_has_it():
+    from sklearn.isotonic import IsotonicRegression
+
+    from sojourn.lifetime.forecast import rising
+
+    numbers = np.random.default_rng(0).gamma(2, size=(60, 4))
+    names = ["ltv_7", "ltv_30", "ltv_90", "ltv_180"]
+    found = np.stack([column.to_numpy() for column in rising(pl.DataFrame(numbers, schema=names), names)], axis=1)
+    slow = [IsotonicRegression().fit_transform(np.arange(4), row) for row in numbers]
+    np.testing.assert_allclose(found, slow)

@@ -11,6 +11,7 @@ from sojourn.lifetime import BoostSpec
 
 FIRST = date(2024, 1, 1)
 WINDOWS_DAYS = (1, 7, 14, 30, 60, 90)
+SEQUENCE_DAYS = 28
 FAST = BoostSpec(rounds=80, patience=10, groups=3, min_leaf_rows=20)
 
 
@@ -54,6 +55,7 @@ def _seen_from(log: Log, look: int, horizons_days: tuple[int, ...]) -> pl.DataFr
     users, days = log.spend.shape
     tenure = look - log.arrival
     bought = np.where(log.purchases[:, :look] > 0, np.arange(look), -1).max(axis=1)
+    first = np.where(log.purchases[:, :look] > 0, np.arange(look), days).min(axis=1)
     columns: dict[str, object] = {
         "user_id": [f"u{user:05d}" for user in range(users)],
         "as_of": [FIRST + timedelta(days=look)] * users,
@@ -66,6 +68,7 @@ def _seen_from(log: Log, look: int, horizons_days: tuple[int, ...]) -> pl.DataFr
         "tenure_days": tenure,
         "recency_days": look - np.maximum(bought, log.arrival),
         "purchase_recency_days": pl.Series(np.where(bought >= 0, look - bought, -1)).replace(-1, None),
+        "purchase_tenure_days": pl.Series(np.where(bought >= 0, look - first, -1)).replace(-1, None),
         "country": np.array(["de", "fr", "it"])[np.arange(users) % 3],
     }
     for horizon in horizons_days:
@@ -78,6 +81,36 @@ def _seen_from(log: Log, look: int, horizons_days: tuple[int, ...]) -> pl.DataFr
     labels = [pl.col(name).cast(pl.Float64) for name in columns if name.startswith("label_spend")]
     counts = [pl.col(name).cast(pl.Int64) for name in columns if name.startswith("label_purchases")]
     return pl.DataFrame(columns).with_columns(*labels, *counts).filter(pl.col("tenure_days") >= 1)
+
+
+def with_sequences(log: Log, table: pl.DataFrame) -> pl.DataFrame:
+    """The table with the last events and days of each row, from the log's daily arrays."""
+    rows = [_sequence_of(log, int(user[1:]), (as_of - FIRST).days) for user, as_of in table["user_id", "as_of"].rows()]
+    days = pl.Array(pl.Float64, SEQUENCE_DAYS)
+    schema = {
+        "seq_event": pl.List(pl.String),
+        "seq_age_h": pl.List(pl.Float64),
+        "seq_amount": pl.List(pl.Float64),
+        "seq_day_events": days,
+        "seq_day_spend": days,
+        "seq_day_pushes": days,
+    }
+    return pl.concat([table, pl.DataFrame(rows, schema=schema, orient="row")], how="horizontal")
+
+
+def _sequence_of(log: Log, user: int, look: int) -> tuple[list[object], ...]:
+    spend, bought = log.spend[user, :look], log.purchases[user, :look]
+    days = np.flatnonzero(bought)[-12:]
+    last = slice(look - SEQUENCE_DAYS, look)
+    ages = [24.0 * (look - day) - 12 for day in days]
+    return (
+        ["buy"] * len(days),
+        ages,
+        spend[days].tolist(),
+        bought[last].tolist(),
+        spend[last].tolist(),
+        [0.0] * SEQUENCE_DAYS,
+    )
 
 
 def value_of(scores: Scores, model: str, metric: str) -> float:

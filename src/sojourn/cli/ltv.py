@@ -32,11 +32,12 @@ def compare(
     config: CONFIG = None,
 ) -> None:
     """Fit every model on past dates, choose on the earlier folds, test once on the last."""
+    from sojourn.cli.tables import show_frame
     from sojourn.lifetime import compare_models, scores_summary
 
     settings, store = _opened(warehouse, config)
     found = compare_models(store, spec=_spec(settings, horizon), out=out, features=_features(settings), end=_day(as_of))
-    _show(scores_summary({each.spec.name: each.scores for each in found}), f"report: {out / 'report.html'}")
+    show_frame(scores_summary({each.spec.name: each.scores for each in found}), f"report: {out / 'report.html'}")
 
 
 @ltv.command(epilog="Example: sojourn ltv fit --out ./models --as-of 2017-10-03")
@@ -77,6 +78,21 @@ def predict(
     )
 
 
+@ltv.command(epilog="Example: sojourn ltv score --models ./models --as-of 2017-12-31")
+def score(
+    models: MODELS = Path("models"),
+    as_of: AS_OF = None,
+    warehouse: WAREHOUSE = Path("warehouse"),
+    config: CONFIG = None,
+) -> None:
+    """Predict every user into the warehouse's table `predictions`, however many there are; on DuckDB or on Spark."""
+    from sojourn.lifetime import Lifetime, score_users
+
+    settings, store = _opened(warehouse, config)
+    found = score_users(store, model=Lifetime.load(models), features=_features(settings), as_of=_day(as_of))
+    typer.echo(f"{found.rows:,} users as of {found.partition['as_of']}: table predictions in {warehouse}")
+
+
 @ltv.command(epilog="Example: sojourn ltv evaluate --models ./models --as-of 2017-10-03 --out ./ltv")
 def evaluate(
     out: Annotated[Path, typer.Option(help="Folder for metrics.json.")] = Path("ltv"),
@@ -86,13 +102,14 @@ def evaluate(
     config: CONFIG = None,
 ) -> None:
     """Judge saved models on days that they have not seen, beside the baselines."""
+    from sojourn.cli.tables import show_frame
     from sojourn.lifetime import Lifetime, evaluate_models, scores_summary
 
     settings, store = _opened(warehouse, config)
     scores = evaluate_models(
         store, model=Lifetime.load(models), out=out, features=_features(settings), as_of=_day(as_of)
     )
-    _show(scores_summary(scores), f"metrics: {out / 'metrics.json'}")
+    show_frame(scores_summary(scores), f"metrics: {out / 'metrics.json'}")
 
 
 def _opened(warehouse: Path, config: Path | None) -> tuple[dict[str, Any], Any]:
@@ -117,14 +134,3 @@ def _features(settings: dict[str, Any]) -> Any:
 
 def _day(moment: datetime | None) -> date | None:
     return None if moment is None else moment.date()
-
-
-def _show(table: Any, last: str) -> None:
-    """Print a table as aligned text, rounded to what can be read; what a task has no figure for stays empty."""
-    import polars as pl
-
-    figures = pl.selectors.float()
-    shown = table.with_columns(figures.round(4).cast(pl.String).fill_null(""))
-    plain = pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=200, tbl_formatting="NOTHING")
-    with plain, pl.Config(tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True):
-        typer.echo(f"{shown}\n{last}")

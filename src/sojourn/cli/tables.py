@@ -1,6 +1,9 @@
 """How a verb prints a table: columns side by side, as wide as they need."""
 
 from collections.abc import Sequence
+from typing import Any
+
+import typer
 
 
 def aligned(heads: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> str:
@@ -21,3 +24,14 @@ def aligned(heads: Sequence[str], rows: Sequence[Sequence[str]], *, right: Seque
         for line in lines
     )
     return "\n".join(line.rstrip() for line in told)
+
+
+def show_frame(table: Any, last: str) -> None:
+    """Print a table as aligned text, rounded to what can be read; what a task has no figure for stays empty."""
+    import polars as pl
+
+    figures = pl.selectors.float()
+    shown = table.with_columns(figures.round(4).cast(pl.String).fill_null(""))
+    plain = pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=200, tbl_formatting="NOTHING")
+    with plain, pl.Config(tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True):
+        typer.echo(f"{shown}\n{last}")

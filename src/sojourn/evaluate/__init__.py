@@ -12,6 +12,7 @@ from sojourn.evaluate.charts import (
 )
 from sojourn.evaluate.conformal import Conformal, ConformalSpec, coverage_table
 from sojourn.evaluate.curves import calibration_table, decile_table, gain_curve
+from sojourn.evaluate.distributions import coverage_by_decile, crps, level_grid, pit_distance, randomised_pit
 from sojourn.evaluate.formats import number_text, range_text
 from sojourn.evaluate.metrics import METRICS, Kind, Metric, classification_metrics, metric_names, value_metrics
 from sojourn.evaluate.parts import (
@@ -67,8 +68,10 @@ __all__ = [
     "bootstrap_metrics",
     "calibration_table",
     "classification_metrics",
+    "coverage_by_decile",
     "coverage_chart",
     "coverage_table",
+    "crps",
     "decile_chart",
     "decile_table",
     "ecdf_chart",
@@ -77,9 +80,12 @@ __all__ = [
     "histogram_chart",
     "interval_chart",
     "interval_note",
+    "level_grid",
     "metric_names",
     "number_text",
     "paired_bootstrap",
+    "pit_distance",
+    "randomised_pit",
     "range_text",
     "read_metrics",
     "reliability_chart",

@@ -2,13 +2,43 @@
 
 from sojourn.lifetime.baselines import Baseline, BaselineSpec
 from sojourn.lifetime.churn import ChurnBaseline, ChurnBaselineSpec, ChurnTrees
+from sojourn.lifetime.cohorts import cohort_shock, cohort_sums
 from sojourn.lifetime.compare import Choice, Comparison, FoldResult, choose, compare
+from sojourn.lifetime.distribution import SpendDistribution, SpendDistributionSpec
 from sojourn.lifetime.effects import feature_effects
 from sojourn.lifetime.evaluation import evaluate_model
 from sojourn.lifetime.forecast import Lifetime
+from sojourn.lifetime.gamma_gamma import GammaGamma, GammaGammaSpec
 from sojourn.lifetime.interval import SpendInterval, SpendIntervalSpec
 from sojourn.lifetime.models import make_model, model_label
+from sojourn.lifetime.process_charts import alive_chart, tracking_chart
+from sojourn.lifetime.process_value import ProcessValue, ProcessValueSpec
+from sojourn.lifetime.purchase_process import ProcessSpec, PurchaseProcess
 from sojourn.lifetime.report import Outlook, lifetime_report, write_report
+from sojourn.lifetime.retention.activity import activity_table, decision_table
+from sojourn.lifetime.retention.baselines import ActivityBaseline, ActivityBaselineSpec
+from sojourn.lifetime.retention.compare import RetentionComparison, RetentionFold, compare_activity
+from sojourn.lifetime.retention.judge import Judged, judge
+from sojourn.lifetime.retention.lifespans import hazard_by_day, lifespans
+from sojourn.lifetime.retention.models import load_retention_model, retention_model
+from sojourn.lifetime.retention.plan import NudgePlan, mean_gain, planned_days
+from sojourn.lifetime.retention.process import ProcessActivity
+from sojourn.lifetime.retention.push_effect import PushEffect
+from sojourn.lifetime.retention.report import RetentionViews, retention_report
+from sojourn.lifetime.retention.spec import ActivitySpec, RetentionSpec, activity_rollup
+from sojourn.lifetime.retention.study import (
+    FittedRetention,
+    compare_retention,
+    fit_retention,
+    predict_retention,
+    retention_summary,
+    retention_table,
+)
+from sojourn.lifetime.retention.trees import DailyTrees
+from sojourn.lifetime.retention.triangle import cohort_triangle
+from sojourn.lifetime.rfm import rfm_table
+from sojourn.lifetime.scoring import score_users
+from sojourn.lifetime.sequence_value import SequenceValue, SequenceValueSpec
 from sojourn.lifetime.single_stage import SingleStage, SingleStageSpec
 from sojourn.lifetime.spec import BoostSpec, ChurnSpec, LifetimeSpec, TaskSpec, ValueSpec
 from sojourn.lifetime.study import (
@@ -26,6 +56,9 @@ from sojourn.lifetime.targets import TargetSpec, high_spenders_at_risk, likely_h
 from sojourn.lifetime.two_stage import TwoStage
 
 __all__ = [
+    "ActivityBaseline",
+    "ActivityBaselineSpec",
+    "ActivitySpec",
     "Baseline",
     "BaselineSpec",
     "BoostSpec",
@@ -35,13 +68,33 @@ __all__ = [
     "ChurnSpec",
     "ChurnTrees",
     "Comparison",
+    "DailyTrees",
+    "FittedRetention",
     "FoldResult",
+    "GammaGamma",
+    "GammaGammaSpec",
+    "Judged",
     "Lifetime",
     "LifetimeSpec",
+    "NudgePlan",
     "Outlook",
     "Predicted",
+    "ProcessActivity",
+    "ProcessSpec",
+    "ProcessValue",
+    "ProcessValueSpec",
+    "PurchaseProcess",
+    "PushEffect",
+    "RetentionComparison",
+    "RetentionFold",
+    "RetentionSpec",
+    "RetentionViews",
+    "SequenceValue",
+    "SequenceValueSpec",
     "SingleStage",
     "SingleStageSpec",
+    "SpendDistribution",
+    "SpendDistributionSpec",
     "SpendInterval",
     "SpendIntervalSpec",
     "Study",
@@ -49,25 +102,49 @@ __all__ = [
     "TaskSpec",
     "TwoStage",
     "ValueSpec",
+    "activity_rollup",
+    "activity_table",
+    "alive_chart",
     "choose",
+    "cohort_shock",
+    "cohort_sums",
+    "cohort_triangle",
     "compare",
+    "compare_activity",
     "compare_models",
+    "compare_retention",
+    "decision_table",
     "evaluate_model",
     "evaluate_models",
     "feature_effects",
     "fit_models",
+    "fit_retention",
+    "hazard_by_day",
     "high_spenders_at_risk",
+    "judge",
     "judged_table",
+    "lifespans",
     "lifetime_report",
     "likely_high_spenders",
+    "load_retention_model",
     "log_days",
     "make_model",
+    "mean_gain",
     "model_label",
+    "planned_days",
+    "predict_retention",
     "predict_users",
     "profiles",
+    "retention_model",
+    "retention_report",
+    "retention_summary",
+    "retention_table",
+    "rfm_table",
     "run_study",
+    "score_users",
     "scores_summary",
     "scoring_table",
+    "tracking_chart",
     "training_table",
     "write_list",
     "write_report",

@@ -14,7 +14,7 @@ from sojourn.lifetime._boost import Floats
 from sojourn.lifetime.spec import TaskSpec, ValueSpec
 
 KEYS = ("user_id", "as_of")
-LABEL = "label_"
+LABEL, SEQUENCE = "label_", "seq_"
 WINDOW = re.compile(r"(.+)_(?:(\d+)d|all)")
 DECAYED = re.compile(r"(.+)_decayed_(\d+)d")
 EVER_DAYS = 36_500
@@ -134,8 +134,8 @@ class Design:
 
 
 def feature_columns(table: pl.DataFrame) -> tuple[str, ...]:
-    """The columns that are neither keys nor labels."""
-    return tuple(name for name in table.columns if name not in KEYS and not name.startswith(LABEL))
+    """The columns that are neither keys nor labels nor sequences."""
+    return tuple(name for name in table.columns if name not in KEYS and not name.startswith((LABEL, SEQUENCE)))
 
 
 def rate(name: str) -> pl.Expr:

@@ -25,7 +25,7 @@ from sojourn.evaluate import (
 from sojourn.lifetime._design import KEYS, labelled
 from sojourn.lifetime._learning import need_users
 from sojourn.lifetime.interval import TRUTH, fit_interval, with_interval
-from sojourn.lifetime.models import make_model
+from sojourn.lifetime.models import make_model, usable
 from sojourn.lifetime.spec import ChurnSpec, ValueSpec
 
 # What a model leaves undone, by kind of task: an error, and how far the ranking is from perfect.
@@ -113,11 +113,12 @@ def compare(
     """Fit every model of the task on each fold, choose on the earlier folds, test once on the last.
 
     Reads `user_id, as_of`, features, and the task's label (null where its window had not ended). `level` is that of
-    the intervals of single users.
+    the intervals of single users. Models that need columns which the table lacks take no part (`usable`).
 
     Raises `BadInput` when history is too short for two folds, `MissingColumn`, `EmptyInput`.
     """
     choice = choose(table, spec=spec, bootstrap=bootstrap)
+    spec = choice.spec
     known = labelled(table, spec=spec, where="lifetime.compare")
     result = run_fold(known, fold=choice.split.final, choice=choice, bootstrap=bootstrap)
     names: tuple[str, ...] = spec.models
@@ -144,6 +145,7 @@ def choose(table: pl.DataFrame, *, spec: ValueSpec | ChurnSpec, bootstrap: Boots
     """
     known = labelled(table, spec=spec, where="lifetime.compare")
     need_users(known, where="lifetime.compare")
+    spec = spec.with_changes(models=usable(spec, columns=known.columns))
     split = split_of(known["as_of"].unique(), spec=spec)
     choice = Choice(spec, split, split_fingerprint(known, split=split), "", {}, ())
     folds = tuple(run_fold(known, fold=fold, choice=choice, bootstrap=bootstrap) for fold in split.selection)

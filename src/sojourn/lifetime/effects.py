@@ -30,11 +30,23 @@ FIXED = {
     "recency_days": "days since last active",
     "purchase_recency_days": "days since the last purchase",
     "purchase_tenure_days": "days since the first purchase",
+    "day_ahead": "days ahead",
+    "target_weekday": "weekday of the day predicted",
+    "age_days": "days since first seen, on the day predicted",
+    "same_weekday_last": "active on this weekday last time",
+    "same_weekday_share": "share of active days on this weekday, last weeks",
+    "weekday_share_ever": "share of this weekday in all active days",
+    "push_recency_days": "days since the last push",
     "overdue": "time since last active, against the usual gap",
     "purchase_overdue": "time since the last purchase, against the usual gap",
 }
+LATELY = "Lately: day by day, this weekday"
 PORTRAIT = "Who they are"
 THEMES = (
+    (re.compile(r"active_(\d+d_ago|(share|half)_\d+d)|same_weekday_\w+|weekday_share_ever"), LATELY),
+    (re.compile(r"last_event_\d+d"), "Rhythm: gaps, recency, weekdays"),
+    (re.compile(r"day_ahead|target_weekday|age_days"), "Which day is predicted"),
+    (re.compile(r"push(es|ed)?_(\d+d|half_\d+d|recency_days|propensity_\d+d)"), "Pushes received"),
     (re.compile(r".+_of_\d+d"), "Trend: lately against before"),
     (re.compile(r".*(recency_days|gap_\w+_days|overdue|day_share)"), "Rhythm: gaps, recency, weekdays"),
     (re.compile(r"(mean|largest|last)_purchase_\d+d|\w+_day_(mean|std|largest|last)"), "Size of a purchase"),
@@ -43,6 +55,12 @@ THEMES = (
     (re.compile(r"\w+_(\d+d|all|per_day)"), "How much they spent"),
 )
 PHRASES = (
+    (re.compile(r"last_event_(\d+)d"), "what the last event was, last {0} days"),
+    (re.compile(r"active_(\d+)d_ago"), "active {0} days before"),
+    (re.compile(r"active_share_(\d+)d"), "share of active days, last {0} days"),
+    (re.compile(r"active_half_(\d+)d"), "active days, weight halving every {0} days"),
+    (re.compile(r"pushed_half_(\d+)d"), "pushes, weight halving every {0} days"),
+    (re.compile(r"push_propensity_(\d+)d"), "probability of being pushed, last {0} days"),
     (re.compile(r"(\w+)_(\d+)d_of_(\d+)d"), "share of the last {2} days' {0} that fell in the last {1}"),
     (re.compile(r"(\w+)_decayed_(\d+)d"), "{0} a day, weight halving every {1} days"),
     (re.compile(r"(mean|largest|last)_purchase_(\d+)d"), "{0} purchase of the last {1} days"),

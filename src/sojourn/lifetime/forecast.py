@@ -1,16 +1,19 @@
 """All tasks together: the models that earlier folds picked, fitted on everything known, saved, and asked for users."""
 
 import json
+from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Self
 
+import numpy as np
 import polars as pl
 
 from sojourn import __version__
 from sojourn.core import Estimator, fingerprint, need_columns
 from sojourn.evaluate import BootstrapSpec
+from sojourn.lifetime._boost import Floats
 from sojourn.lifetime._design import KEYS, labelled
 from sojourn.lifetime._store import load_model, save_model
 from sojourn.lifetime.compare import choose
@@ -29,8 +32,8 @@ class Lifetime(Estimator):
     Each is then fitted on the latest `train_as_ofs` dates with a known label.
 
     `predict` writes `user_id, as_of`, per horizon `ltv_<N>, ltv_<N>_low, ltv_<N>_high` (units of the value; the
-    interval holds the truth for a share `level` of users), `churn_prob_<N>`, and on every row `model_version` and
-    `fingerprint`, which say by what it was predicted.
+    interval holds the truth for a share `level` of users; a longer horizon never holds less than a shorter one),
+    `churn_prob_<N>`, and on every row `model_version` and `fingerprint`, which say by what it was predicted.
 
     Learned: `chosen_` (model by task), `models_`, `intervals_`, `baselines_` (the task's dumb models, for
     `evaluate_model`), `trained_on_` (as-of dates by task), `fingerprint_`.
@@ -74,7 +77,19 @@ class Lifetime(Estimator):
                 continue
             both = with_interval(self.intervals_[task.name], features=features, predicted=predicted)
             found = found.with_columns(both.drop(KEYS))
+        found = found.with_columns(rising(found, [task.name for task in self.spec.value_tasks()]))
         return found.with_columns(model_version=pl.lit(f"sojourn {__version__}"), fingerprint=pl.lit(self.fingerprint_))
+
+    def columns(self) -> list[str]:
+        """The columns that `predict` writes, in order.
+
+        >>> Lifetime(LifetimeSpec(horizons_days=(30,))).columns()[2:6]
+        ['ltv_30', 'ltv_30_low', 'ltv_30_high', 'churn_prob_30']
+        """
+        values = [
+            name for task in self.spec.value_tasks() for name in (task.name, f"{task.name}_low", f"{task.name}_high")
+        ]
+        return [*KEYS, *values, churn_column(self.spec.churn_task()), "model_version", "fingerprint"]
 
     def save(self, path: Path) -> None:
         """Write `model.json`, and one folder a task, into the folder `path`."""
@@ -135,6 +150,36 @@ class Lifetime(Estimator):
             for name, model in baselines.items():
                 model.save(path / task / BASELINES / name)
         return sorted(found for found in path.rglob("*") if found.is_file())
+
+
+def rising(table: pl.DataFrame, names: Sequence[str]) -> list[pl.Series]:
+    """The predictions and ends of intervals of these horizons, shortest first, made to rise row by row.
+
+    Models of different horizons know nothing of each other. Where a longer one says less, both take the mean, and so
+    on until all rise (the nearest rising numbers: isotonic regression, by pooling adjacent violators).
+
+    >>> table = pl.DataFrame({"ltv_30": [4.0, 1.0], "ltv_90": [2.0, 3.0]})
+    >>> [column.to_list() for column in rising(table, ["ltv_30", "ltv_90"])]
+    [[3.0, 1.0], [3.0, 3.0]]
+    """
+    found = []
+    for end in ("", "_low", "_high"):
+        columns = [f"{name}{end}" for name in names if f"{name}{end}" in table.columns]
+        sums = np.cumsum(np.insert(table.select(columns).to_numpy(), 0, 0.0, axis=1), axis=1)
+        pooled = [_pooled(sums, at) for at in range(len(columns))]
+        found += [pl.Series(name, column) for name, column in zip(columns, pooled, strict=True)]
+    return found
+
+
+def _pooled(sums: Floats, at: int) -> Floats:
+    """The place `at` of the nearest rising numbers: of the stretches around it, the largest smallest mean."""
+
+    def mean(first: int, last: int) -> Floats:
+        return np.asarray((sums[:, last + 1] - sums[:, first]) / (last + 1 - first))
+
+    lasts = range(at, sums.shape[1] - 1)
+    smallest = [np.min([mean(first, last) for last in lasts], axis=0) for first in range(at + 1)]
+    return np.asarray(np.max(smallest, axis=0))
 
 
 def churn_column(task: ChurnSpec) -> str:

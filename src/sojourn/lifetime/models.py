@@ -1,18 +1,30 @@
 """The models by name: made for a task, and read back from a folder without knowing which one lies there."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import get_args
 
 from sojourn.core import Estimator, UnreadableSource
 from sojourn.lifetime._store import FILE
 from sojourn.lifetime.baselines import Baseline, BaselineSpec
 from sojourn.lifetime.churn import ChurnBaseline, ChurnBaselineSpec, ChurnTrees
+from sojourn.lifetime.process_value import ProcessValue, ProcessValueSpec, columns_read
+from sojourn.lifetime.purchase_process import ProcessModel
+from sojourn.lifetime.sequence_value import SequenceValue, SequenceValueSpec
 from sojourn.lifetime.single_stage import SingleStage, SingleStageSpec
 from sojourn.lifetime.spec import ChurnSpec, ValueSpec
 from sojourn.lifetime.two_stage import TwoStage
 
-CLASSES: tuple[type[Estimator], ...] = (SingleStage, TwoStage, Baseline, ChurnTrees, ChurnBaseline)
+CLASSES: tuple[type[Estimator], ...] = (
+    SingleStage,
+    TwoStage,
+    SequenceValue,
+    ProcessValue,
+    Baseline,
+    ChurnTrees,
+    ChurnBaseline,
+)
 
 
 def make_model(name: str, *, spec: ValueSpec | ChurnSpec) -> Estimator:
@@ -27,9 +39,20 @@ def make_model(name: str, *, spec: ValueSpec | ChurnSpec) -> Estimator:
         return ChurnTrees(spec) if name == "churn_trees" else ChurnBaseline(ChurnBaselineSpec(**shared, rule=name))
     if name == "two_stage":
         return TwoStage(spec)
+    if name in ("pareto_nbd", "mbgnbd", "bgnbd"):
+        return ProcessValue(ProcessValueSpec(**shared, process=name))
+    if name == "sequence":
+        return SequenceValue(SequenceValueSpec(**shared))
     if name in ("median", "median_scaled", "mean", "tweedie"):
         return SingleStage(SingleStageSpec(**shared, objective=name))
     return Baseline(BaselineSpec(**shared, rule=name))
+
+
+def usable(spec: ValueSpec | ChurnSpec, *, columns: Collection[str]) -> tuple[str, ...]:
+    """The task's models that can learn from a table with these columns: not every table tells when users bought."""
+    missing = {*columns_read(spec.value)} - {*columns} if isinstance(spec, ValueSpec) else set()
+    names: tuple[str, ...] = spec.models
+    return tuple(name for name in names if not (missing and name in get_args(ProcessModel)))
 
 
 def baselines_of(spec: ValueSpec | ChurnSpec) -> tuple[str, ...]:
@@ -58,6 +81,10 @@ def model_label(name: str, *, spec: ValueSpec | ChurnSpec) -> str:
         "mean": "Trees, mean",
         "tweedie": "Trees, Tweedie",
         "two_stage": "Trees, two stages",
+        "sequence": "Network over sequences",
+        "pareto_nbd": "Pareto/NBD, gamma-gamma",
+        "mbgnbd": "MBG/NBD, gamma-gamma",
+        "bgnbd": "BG/NBD, gamma-gamma",
         "pace": "Average of past rates",
         "repeat": f"Last {days} days again",
         "always_mean": "Same mean for all",

@@ -5,11 +5,28 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, model_validator
 
 from sojourn.core import Spec
+from sojourn.features import SequenceSpec
 
 Days = Annotated[int, Field(ge=1, le=3650)]
-ValueModel = Literal["two_stage", "median_scaled", "median", "mean", "tweedie", "pace", "repeat", "always_mean", "zero"]
+ValueModel = Literal[
+    "two_stage",
+    "median_scaled",
+    "median",
+    "mean",
+    "tweedie",
+    "sequence",
+    "pareto_nbd",
+    "mbgnbd",
+    "bgnbd",
+    "pace",
+    "repeat",
+    "always_mean",
+    "zero",
+]
 ChurnModel = Literal["churn_trees", "recency", "base_rate"]
 
+# The sequence model needs torch and the columns of sequences: it takes part where `LifetimeSpec.sequences` says so.
+USUAL: tuple[ValueModel, ...] = tuple(name for name in get_args(ValueModel) if name != "sequence")
 ADDITIVE = ("events", "active_days", "spend", "purchases", "purchase_days", "refunds")
 
 
@@ -56,7 +73,7 @@ class ValueSpec(TaskSpec):
 
     value: str = "spend"
     little_share: float = Field(default=0.1, ge=0, lt=1)
-    models: tuple[ValueModel, ...] = Field(default=get_args(ValueModel), min_length=1)
+    models: tuple[ValueModel, ...] = Field(default=USUAL, min_length=1)
 
     @property
     def name(self) -> str:
@@ -98,6 +115,8 @@ class LifetimeSpec(Spec):
       of log before it.
     - `models` names the model of a task, such as `{"ltv_90": "two_stage"}`; a task not named gets the one that earlier
       folds pick.
+    - `sequences`: when given, tables carry each user's last events and days, and the value tasks have the model
+      `sequence` too, which needs the extra `torch`. In the settings: the section `[lifetime.sequences]`.
     - `level` is the share of users whose spend lies inside their interval; `replicates` how often users are resampled
       for the intervals of figures; `unit` goes before amounts in reports ("$").
 
@@ -120,6 +139,7 @@ class LifetimeSpec(Spec):
     additive: tuple[str, ...] = ADDITIVE
     little_share: float = Field(default=0.1, ge=0, lt=1)
     boost: BoostSpec = BoostSpec()
+    sequences: SequenceSpec | None = None
 
     @model_validator(mode="after")
     def _each_horizon_once(self) -> "LifetimeSpec":
@@ -139,10 +159,9 @@ class LifetimeSpec(Spec):
 
     def value_tasks(self) -> tuple[ValueSpec, ...]:
         """One task per horizon, shortest first."""
-        return tuple(
-            ValueSpec(horizon_days=days, value=self.value, little_share=self.little_share, **self._shared())
-            for days in sorted(self.horizons_days)
-        )
+        models = USUAL if self.sequences is None else get_args(ValueModel)
+        chosen = {"value": self.value, "little_share": self.little_share, "models": models}
+        return tuple(ValueSpec(horizon_days=days, **chosen, **self._shared()) for days in sorted(self.horizons_days))
 
     def churn_task(self) -> ChurnSpec:
         """The churn task."""

@@ -75,7 +75,8 @@ def run_study(
         model = Lifetime(spec.with_changes(models={**picked, **spec.models})).fit(table)
         model.save(out / MODELS_FOLDER)
         advance(1)
-        predicted = _predict(model, scoring_table(warehouse, features=features, as_of=end), out)
+        users = scoring_table(warehouse, features=features, as_of=end, sequences=spec.sequences)
+        predicted = _predict(model, users, out)
         advance(1)
         _write_comparisons(comparisons, out)
         write_report(out / REPORT_FILE, comparisons=comparisons, spec=spec, outlook=predicted.outlook)
@@ -121,7 +122,8 @@ def predict_users(
     as_of: date | None = None,
 ) -> Predicted:
     """Predict every user as of a day (default: the day after the last in the log); write predictions and lists."""
-    return _predict(model, scoring_table(warehouse, features=features, as_of=as_of), out)
+    users = scoring_table(warehouse, features=features, as_of=as_of, sequences=model.spec.sequences)
+    return _predict(model, users, out)
 
 
 def evaluate_models(

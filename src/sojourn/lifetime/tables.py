@@ -7,7 +7,7 @@ import polars as pl
 
 from sojourn.core import BadInput, MissingTable
 from sojourn.evaluate import as_of_grid
-from sojourn.features import FeatureSpec, LabelSpec, feature_table, training_set
+from sojourn.features import FeatureSpec, LabelSpec, SequenceSpec, feature_table, sequence_table, training_set
 from sojourn.lifetime.compare import split_of
 from sojourn.lifetime.spec import ChurnSpec, LifetimeSpec, ValueSpec
 from sojourn.warehouse import Warehouse
@@ -36,14 +36,30 @@ def training_table(
     labels = [task.label for task in spec.tasks()]
     table = pl.concat(parts, how="diagonal_relaxed").sort("as_of", "user_id")
     others = [name for name in table.columns if name.startswith("label_") and name not in labels]
-    return table.drop(others)
+    return with_sequences(warehouse, table.drop(others), spec=spec.sequences)
 
 
 def scoring_table(
-    warehouse: Warehouse, *, features: FeatureSpec | None = None, as_of: date | None = None
+    warehouse: Warehouse,
+    *,
+    features: FeatureSpec | None = None,
+    as_of: date | None = None,
+    sequences: SequenceSpec | None = None,
 ) -> pl.DataFrame:
-    """Features of every user as seen from one day (default: the day after the last one in the log)."""
-    return feature_table(warehouse, features or FeatureSpec(), as_of or log_days(warehouse)[1])
+    """Features of every user as seen from one day (default: the day after the last one in the log).
+
+    With `sequences` as `LifetimeSpec.sequences` has it.
+    """
+    found = feature_table(warehouse, features or FeatureSpec(), as_of or log_days(warehouse)[1])
+    return with_sequences(warehouse, found, spec=sequences)
+
+
+def with_sequences(warehouse: Warehouse, table: pl.DataFrame, *, spec: SequenceSpec | None) -> pl.DataFrame:
+    """The table with the columns of `features.sequence_table` beside it, null for who did nothing; as it is without."""
+    if spec is None:
+        return table
+    found = sequence_table(warehouse, spec, table["as_of"].unique().to_list())
+    return table.join(found, on=["user_id", "as_of"], how="left", maintain_order="left")
 
 
 def log_days(warehouse: Warehouse) -> tuple[date, date]:
@@ -103,4 +119,5 @@ def judged_table(
             f"lifetime.judged_table: no label window that begins on {as_of} had ended when the log ends, on {end}. "
             f"The latest day that can be judged is {end - timedelta(days=_horizons(spec)[0])}."
         )
-    return training_set(warehouse, _with_labels(features or FeatureSpec(), spec, horizons), [as_of])
+    found = training_set(warehouse, _with_labels(features or FeatureSpec(), spec, horizons), [as_of])
+    return with_sequences(warehouse, found, spec=spec.sequences)

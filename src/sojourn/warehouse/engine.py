@@ -1,7 +1,7 @@
 """SQL engines behind one small protocol. DuckDB is the default; a big job never passes through Python memory."""
 
 import errno
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -14,6 +14,9 @@ from pydantic import Field
 from sojourn.core import BadInput, DiskFull, EngineError, SojournError, Spec, UnreadableSource
 
 Row = tuple[Any, ...]
+FrameStep = Callable[[pl.DataFrame], pl.DataFrame]
+# Frames of so many rows: hundreds of columns of them stay below half a gigabyte.
+MAPPED_ROWS = 100_000
 
 
 class EngineSpec(Spec):
@@ -48,6 +51,14 @@ class Engine(Protocol):
 
     def table(self, table: Any, /) -> AbstractContextManager[str]:
         """The name under which SQL sees this Polars frame or Arrow table while the block runs."""
+
+    def mapped(self, sql: str, function: FrameStep, *, kinds: Mapping[str, str]) -> AbstractContextManager[str]:
+        """The name under which SQL sees, once, what a function makes of the query's rows while the block runs.
+
+        The function gets frames of some rows each and gives frames with the columns of `kinds` (names and DuckDB
+        types). It must treat each row by itself: how rows are parted is the engine's affair. Never are all of them in
+        memory. On Spark the function runs where the rows are.
+        """
 
     def scan(self, files: Sequence[str], *, hive_types: Mapping[str, str], located: bool = False) -> str:
         """SQL to stand after FROM: these Parquet files, columns united by name, with their Hive columns.
@@ -119,6 +130,29 @@ class DuckDBEngine:
             yield name
         finally:
             self._connection.unregister(name)
+
+    @contextmanager
+    def mapped(self, sql: str, function: FrameStep, *, kinds: Mapping[str, str]) -> Iterator[str]:
+        """The name under which SQL sees, once, what the function makes of the query's rows while the block runs."""
+        import pyarrow as pa
+
+        nothing = ", ".join(f"CAST(NULL AS {kind}) AS {identifier(name)}" for name, kind in kinds.items())
+        with self._translated():
+            schema = self._connection.sql(f"SELECT {nothing}").to_arrow_table().schema
+        # A connection of its own, as this one will be reading what is made here.
+        source = self._connection.cursor()
+
+        def made() -> Iterator[pa.RecordBatch]:
+            for batch in source.sql(sql).to_arrow_reader(MAPPED_ROWS):
+                frame = pl.from_arrow(batch)
+                assert isinstance(frame, pl.DataFrame)
+                yield from function(frame).select(*kinds).to_arrow().cast(schema).to_batches()
+
+        try:
+            with self.table(pa.RecordBatchReader.from_batches(schema, made())) as name:
+                yield name
+        finally:
+            source.close()
 
     def scan(self, files: Sequence[str], *, hive_types: Mapping[str, str], located: bool = False) -> str:
         """SQL to stand after FROM: these Parquet files, columns united by name, with their Hive columns."""

@@ -10,9 +10,9 @@ from typing import Any
 
 import polars as pl
 
-from sojourn.warehouse.engine import EngineSpec, Row
+from sojourn.warehouse.engine import EngineSpec, FrameStep, Row
 from sojourn.warehouse.files import parquet_files, read_footer, write_sidecar
-from sojourn.warehouse.spark_scan import Scans, kind_of
+from sojourn.warehouse.spark_scan import Scans, kind_of, spelled
 from sojourn.warehouse.spark_session import find_java, pandas_unheard, session, translated
 
 __all__ = ["SparkEngine", "find_java"]
@@ -64,6 +64,28 @@ class SparkEngine:
         arrow = table.to_arrow(compat_level=pl.CompatLevel.oldest()) if isinstance(table, pl.DataFrame) else table
         with translated(), pandas_unheard():
             self._session.createDataFrame(arrow).createOrReplaceTempView(name)
+        try:
+            yield name
+        finally:
+            self._session.catalog.dropTempView(name)
+
+    @contextmanager
+    def mapped(self, sql: str, function: FrameStep, *, kinds: Mapping[str, str]) -> Iterator[str]:
+        """The name under which SQL sees what the function makes of the query's rows, where they are (Arrow)."""
+        name = f"_mapped_{id(self)}_{next(self._names)}"
+        nothing = ", ".join(f"CAST(NULL AS {spelled(kind)}) AS `{column}`" for column, kind in kinds.items())
+        columns = tuple(kinds)
+
+        def made(batches: Iterator[Any]) -> Iterator[Any]:
+            for batch in batches:
+                frame = pl.from_arrow(batch)
+                assert isinstance(frame, pl.DataFrame)
+                found = function(frame).select(columns).to_arrow(compat_level=pl.CompatLevel.oldest())
+                yield from found.to_batches()
+
+        with translated(), pandas_unheard():
+            schema = self._session.sql(f"SELECT {nothing}").schema
+            self._session.sql(sql).mapInArrow(made, schema).createOrReplaceTempView(name)
         try:
             yield name
         finally:

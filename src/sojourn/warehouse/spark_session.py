@@ -58,7 +58,11 @@ def session(spec: EngineSpec) -> Any:
     if (spec.master or "").startswith("sc://"):
         return _connected(builder.remote(spec.master), {**PARITY, **spec.settings}, spec)
     find_java()
-    settings = PARITY if spec.master and not spec.master.startswith("local") else {**PARITY, **LOCAL}
+    is_local = not spec.master or spec.master.startswith("local")
+    settings = {**PARITY, **LOCAL} if is_local else PARITY
+    if is_local:
+        # The Python that runs where the rows are is this one, not the first on the path.
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     settings = {"spark.driver.memory": f"{int(spec.memory_gb * 1024)}m", **settings, **spec.settings}
     return _started(builder.appName("sojourn").master(spec.master or f"local[{spec.threads or '*'}]"), settings)
 

@@ -1,0 +1,69 @@
+"""A fitted model and a warehouse come in; the predictions of every user go into its table `predictions`."""
+
+from datetime import date
+
+import polars as pl
+
+from sojourn.core import BadInput, fingerprint
+from sojourn.features import FeatureSpec, write_features
+from sojourn.lifetime._design import KEYS
+from sojourn.lifetime.forecast import Lifetime
+from sojourn.lifetime.tables import log_days
+from sojourn.warehouse import PartitionInfo, Warehouse
+
+TABLE = "predictions"
+
+
+def score_users(
+    warehouse: Warehouse, *, model: Lifetime, features: FeatureSpec | None = None, as_of: date | None = None
+) -> PartitionInfo:
+    """The predictions of every user as of a day (default: the day after the last in the log), however many there are.
+
+    Features go into partition `as_of` of table `features`, predictions into that of table `predictions`, sorted by
+    `user_id`, with the columns that `Lifetime.predict` writes but `as_of`, which is the partition's. Rows pass through
+    memory some at a time: on DuckDB in this process, on Spark where they are, as Arrow batches; the numbers are the
+    same. What is current by fingerprint is not written again.
+
+    Raises as `write_features` does, `MissingColumn` and `BadInput` for features that the model was not trained with,
+    and `BadInput` for models that read sequences.
+    """
+    if model.spec.sequences is not None:
+        raise BadInput(
+            "lifetime.score_users: these models read sequences, which the table of features does not hold. "
+            "Predict in memory: predict_users(warehouse, model=model, out=...)"
+        )
+    as_of = as_of or log_days(warehouse)[1]
+    stored = write_features(warehouse, features or FeatureSpec(), as_of)
+    partition = {"as_of": str(as_of)}
+    wanted = fingerprint("predictions", stored.fingerprint, model.fingerprint_)
+    with warehouse.writing(TABLE) as writer:
+        found = warehouse.partition(TABLE, partition)
+        if found is not None and found.fingerprint == wanted:
+            return found
+        rows = f"SELECT * FROM {warehouse.relation('features', only=[partition])}"
+        _check(model, warehouse, rows)
+        with warehouse.engine.mapped(rows, _Predict(model), kinds=_kinds(model)) as name:
+            return writer.put(partition, f"SELECT * FROM {name}", order_by=["user_id"], fingerprint=wanted)
+
+
+class _Predict:
+    """The step from features to predictions; an object of its own so that Spark can send it to where the rows are."""
+
+    def __init__(self, model: Lifetime) -> None:
+        self._model = model
+
+    def __call__(self, features: pl.DataFrame) -> pl.DataFrame:
+        return self._model.predict(features).drop("as_of")
+
+
+def _kinds(model: Lifetime) -> dict[str, str]:
+    words = {"user_id", "model_version", "fingerprint"}
+    return {name: "VARCHAR" if name in words else "DOUBLE" for name in model.columns() if name != "as_of"}
+
+
+def _check(model: Lifetime, warehouse: Warehouse, rows: str) -> None:
+    """Refuse columns before a million rows are read: a row tells as much."""
+    first = warehouse.engine.frame(f"{rows} LIMIT 1")
+    if not set(KEYS) <= set(first.columns):
+        raise BadInput(f"lifetime.score_users: the table of features has no {KEYS}; it has {first.columns}.")
+    model.predict(first)
