@@ -23,6 +23,7 @@ from sojourn.effects import (
     CampaignSpec,
     RankingSpec,
     Uplift,
+    UpliftSpec,
     average_effects,
     campaign_table,
     qini,
@@ -36,7 +37,38 @@ HORIZON_DAYS = 7
 WORLD = WorldSpec(users=4000, days=50, install_days=30, start=date(2025, 1, 1))
 FIRST = WORLD.start + timedelta(days=12)
 DRAWS = 24
-WORLDS, QUICK_WORLDS, QUICK_USERS = 100, 2, 1500
+# What a push might work differently on: who the user is, how lately and how often seen, how often pushed.
+MODIFIERS = (
+    "age_band",
+    "os",
+    "channel",
+    "country",
+    "push_campaign",
+    "recency_days",
+    "active_days_7d",
+    "active_days_28d",
+    "tenure_days",
+    "pushes_sent_7d",
+    "pushes_sent_28d",
+)
+(
+    WORLDS,
+    QUICK_,
+)  # What a push might work differently on: who the user is, how lately and how often seen, how often pushed.
+MODIFIERS = (
+    "age_band",
+    "os",
+    "channel",
+    "country",
+    "push_campaign",
+    "recency_days",
+    "active_days_7d",
+    "active_days_28d",
+    "tenure_days",
+    "pushes_sent_7d",
+    "pushes_sent_28d",
+)
+WORLDS, QUICK_USERS = 100, 2, 1500
 KEYS = ["user_id", "as_of"]
 
 
@@ -77,7 +109,7 @@ def judged(seed: int, *, strength: float, users: int = WORLD.users) -> dict[str,
         row["method"]: row["low"] <= true <= row["high"]
         for row in average_effects(log, methods=["difference", "cuped", "doubly_robust"]).iter_rows(named=True)
     }
-    model = Uplift().fit(log)
+    model = Uplift(UpliftSpec(modifiers=MODIFIERS)).fit(log)
     held_out = model.held_out_.join(truth, on=KEYS, validate="1:1")
     # The same deciles twice, once with the scores that anyone has and once with the truth in their place.
     deciles = uplift_deciles(held_out.with_columns(score_treated="true_effect"))

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from sojourn.core import MissingColumn, UnreadableSource
+from sojourn.core import BadSpec, MissingColumn, UnreadableSource
 from sojourn.effects import RankingSpec, Uplift, qini
 from tests.effects.logs import UPLIFT, campaign, ends, three_arms
 
@@ -102,6 +102,17 @@ def test_scoring_a_table_that_lacks_a_column_or_a_model_that_is_not_there(tmp_pa
         model.predict(table.drop("taste"))
     with pytest.raises(UnreadableSource, match="holds no saved model"):
         Uplift.load(tmp_path / "nowhere")
+
+
+def test_only_modifiers_are_learned_from_and_asked_for():
+    table = campaign(9, users=400, spread=0.8)
+    model = Uplift(UPLIFT.with_changes(modifiers=("taste",))).fit(table)
+    said = model.predict(table.select("user_id", "as_of", "taste"))
+    assert said["uplift_treated"].n_unique() == 2
+    with pytest.raises(BadSpec, match="the effect cannot depend on column 'outcome_days'"):
+        UPLIFT.with_changes(modifiers=("outcome_days",))
+    with pytest.raises(MissingColumn, match="needs column 'tastes'"):
+        Uplift(UPLIFT.with_changes(modifiers=("tastes",))).fit(table)
 
 
 def test_a_word_never_seen_is_a_missing_value():

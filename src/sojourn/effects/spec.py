@@ -72,14 +72,28 @@ class EffectSpec(Spec):
 class UpliftSpec(EffectSpec):
     """An `EffectSpec`, and how the effect on each user is learned.
 
+    `modifiers` are the covariates that the effect may depend on (None: all). Outcome models gain from every column; the
+    effect is weak beside its noise, so a dozen columns that might change what treating does find more than fifty.
+
     `learners` are tried beside the constant model, the same effect for all. One is taken only where, on users it has
     not seen, its gain over the constant is at least `evidence` standard errors; its spread is then shrunk to what those
     users bear out.
     """
 
+    modifiers: tuple[str, ...] | None = None
     learners: tuple[Learner, ...] = Field(default=("linear", "trees"), min_length=1)
     evidence: float = Field(default=2.0, ge=0)
     trees: TreesSpec = TreesSpec(rounds=80, learning_rate=0.05, leaves=4, min_leaf_rows=100, ridge=20.0)
+
+    @model_validator(mode="after")
+    def _modifiers_are_covariates(self) -> "UpliftSpec":
+        roles = (*KEYS, self.outcome, self.treatment, self.propensity)
+        wrong = [name for name in self.modifiers or () if name in roles or name.startswith(OUTCOME)]
+        if wrong:
+            raise ValueError(
+                f"the effect cannot depend on column {wrong[0]!r}; it is a key, the decision or an outcome"
+            )
+        return self
 
 
 class RankingSpec(Spec):

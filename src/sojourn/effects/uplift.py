@@ -29,14 +29,14 @@ class Uplift(Estimator):
     of users held out is taken, its spread shrunk by the slope found there (the best linear predictor of Chernozhukov et
     al. 2018), and only if that slope is `spec.evidence` standard errors from zero. Else everybody gets the average.
 
-    Learned: `covariates_`, `arms_`, `effects_`, `chosen_` ({arm: what was chosen, and why}), and `held_out_` (after
+    Learned: `modifiers_`, `arms_`, `effects_`, `chosen_` ({arm: what was chosen, and why}), and `held_out_` (after
     `fit` only, not saved): for each row `fold`, `uplift_<arm>` by models that have seen no outcome of its group of
     users at any stage, `score_<arm>` to judge them with, and `chosen_<arm>`, the learner taken for its fold.
 
     Raises `MissingColumn`, `EmptyInput`, `BadInput` as `average_effects` does.
     """
 
-    covariates_: Covariates
+    modifiers_: Covariates
     arms_: tuple[str, ...]
     effects_: dict[str, Effect]
     chosen_: dict[str, dict[str, Any]]
@@ -49,13 +49,13 @@ class Uplift(Estimator):
         """Learn from a campaign log; rows without an outcome are left out."""
         where = "effects.Uplift.fit"
         log = decisions(table, spec=self.spec, where=where)
-        covariates = Covariates.learn(log.table, columns=covariate_columns(log.table, spec=self.spec), where=where)
-        binned = Binned(covariates.codes(log.table, where=where), covariates.categorical, self.spec.seed)
+        covariates = covariate_columns(log.table, spec=self.spec)
+        binned = _binned(Covariates.learn(log.table, columns=covariates, where=where), log, self.spec, where)
         group = user_groups(log.user, groups=self.spec.groups, seed=self.spec.seed)
-        lab = Laboratory(
-            log, binned, group, paired_outcomes(log, binned=binned, group=group, spec=self.spec), self.spec
-        )
-        self.covariates_, self.arms_ = covariates, log.arms
+        expected = paired_outcomes(log, binned=binned, group=group, spec=self.spec)
+        modifiers = Covariates.learn(log.table, columns=self.spec.modifiers or covariates, where=where)
+        lab = Laboratory(log, _binned(modifiers, log, self.spec, where), group, expected, self.spec)
+        self.modifiers_, self.arms_ = modifiers, log.arms
         self.effects_, self.chosen_ = {}, {}
         for arm, name in enumerate(log.arms[1:], start=1):
             self.effects_[name], chosen = lab.effect(arm, without=None)
@@ -66,7 +66,7 @@ class Uplift(Estimator):
     def predict(self, table: pl.DataFrame) -> pl.DataFrame:
         """The keys and `uplift_<arm>` for each arm, in the order of the table."""
         self.check_fitted("effects_")
-        codes = self.covariates_.codes(table, where="effects.Uplift.predict")
+        codes = self.modifiers_.codes(table, where="effects.Uplift.predict")
         said = {f"{UPLIFT}{name}": pl.Series(effect(codes)) for name, effect in self.effects_.items()}
         return table.select(keys_of(table)).with_columns(**said)
 
@@ -74,7 +74,7 @@ class Uplift(Estimator):
         """Write `model.json`, and `trees_<n>.txt` for each arm that has trees, into the folder `path`."""
         self.check_fitted("effects_")
         learned = {
-            "covariates": self.covariates_.to_dict(),
+            "modifiers": self.modifiers_.to_dict(),
             "arms": list(self.arms_),
             "chosen": self.chosen_,
             "effects": {name: _plain(effect) for name, effect in self.effects_.items()},
@@ -93,7 +93,7 @@ class Uplift(Estimator):
             whole = json.loads((path / FILE).read_text(encoding="utf-8"))
             spec, learned = whole["spec"], whole["learned"]
             model = cls(UpliftSpec(**spec))
-            model.covariates_ = Covariates.from_dict(learned["covariates"])
+            model.modifiers_ = Covariates.from_dict(learned["modifiers"])
             model.arms_, model.chosen_ = tuple(learned["arms"]), learned["chosen"]
             plain = learned["effects"].items()
             model.effects_ = {
@@ -108,7 +108,7 @@ class Uplift(Estimator):
 
 @dataclass(frozen=True)
 class Laboratory:
-    """One fit of `Uplift`: the log, its groups, and expected outcomes that leave out two groups at a time."""
+    """One fit of `Uplift`: the log, its modifiers, its groups, and expected outcomes that leave out two groups."""
 
     log: Decisions
     binned: Binned
@@ -156,6 +156,10 @@ class Laboratory:
             expected=self._expected(without)[:, [0, arm]],
             user=log.user,
         )
+
+
+def _binned(known: Covariates, log: Decisions, spec: UpliftSpec, where: str) -> Binned:
+    return Binned(known.codes(log.table, where=where), known.categorical, spec.seed)
 
 
 def _plain(effect: Effect) -> dict[str, Any]:
