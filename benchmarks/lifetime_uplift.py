@@ -51,23 +51,6 @@ MODIFIERS = (
     "pushes_sent_7d",
     "pushes_sent_28d",
 )
-(
-    WORLDS,
-    QUICK_,
-)  # What a push might work differently on: who the user is, how lately and how often seen, how often pushed.
-MODIFIERS = (
-    "age_band",
-    "os",
-    "channel",
-    "country",
-    "push_campaign",
-    "recency_days",
-    "active_days_7d",
-    "active_days_28d",
-    "tenure_days",
-    "pushes_sent_7d",
-    "pushes_sent_28d",
-)
 WORLDS, QUICK_USERS = 100, 2, 1500
 KEYS = ["user_id", "as_of"]
 
