@@ -51,7 +51,7 @@ MODIFIERS = (
     "pushes_sent_7d",
     "pushes_sent_28d",
 )
-WORLDS, QUICK_USERS = 100, 2, 1500
+WORLDS, QUICK_WORLDS, QUICK_USERS = 100, 2, 1500
 KEYS = ["user_id", "as_of"]
 
 
