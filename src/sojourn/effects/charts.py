@@ -21,8 +21,8 @@ METHOD_LABELS = {
 def forest_chart(effects: pl.DataFrame, *, style: Style = "number", unit: str = "") -> Any:
     """Effects of an `average_effects` table as dots with intervals: a row per arm and method, zero drawn."""
     need_columns(effects, ["arm", "method", "effect", "low", "high"], where="effects.forest_chart")
-    rows = list(effects.iter_rows(named=True))
-    arms = list(dict.fromkeys(row["arm"] for row in rows))
+    arms = list(dict.fromkeys(effects["arm"]))
+    rows = sorted(effects.iter_rows(named=True), key=lambda row: arms.index(row["arm"]))
     figure = _figure(height=110 + 44 * len(rows))
     for row in reversed(rows):
         color = color_of(arms.index(row["arm"]))

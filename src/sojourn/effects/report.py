@@ -69,7 +69,7 @@ def shown(outcome: str) -> Shown:
 def effects_report(study: EffectStudy, *, how: Shown | None = None) -> Report:
     """The page of `study_effects`."""
     how = how or shown(study.spec.outcome)
-    rows = study.effects.filter(pl.col("arm") == study.effects["arm"][0])["rows"][0]
+    rows = int(study.overlap["rows"].sum())
     subtitle = f"Effect on {how.name}, from {rows:,} decisions whose outcome is known."
     parts: list[Part] = [
         *_doubts(study.doubts),
