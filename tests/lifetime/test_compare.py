@@ -11,7 +11,8 @@ from sojourn.core import BadInput, MissingColumn
 from sojourn.evaluate import BootstrapSpec, Fold, value_metrics
 from sojourn.lifetime import ChurnSpec, Comparison, ValueSpec, choose, compare, make_model
 from sojourn.lifetime.compare import split_of
-from tests.lifetime.worlds import FAST, value_of
+from sojourn.lifetime.models import usable
+from tests.lifetime.worlds import FAST, shop_table, value_of
 
 QUICK = BootstrapSpec(replicates=50)
 SPEC = ValueSpec(horizon_days=30, boost=FAST, train_as_ofs=3, models=("two_stage", "median", "repeat", "zero"))
@@ -139,3 +140,13 @@ def test_bad_tables_are_refused_in_one_sentence(table):
         compare(table.clear(), spec=SPEC)
     with pytest.raises(BadInput, match=r"lifetime.compare needs at least 20 users to learn from and got 1"):
         compare(table.filter(pl.col("user_id") == "u00003"), spec=SPEC)
+
+
+def test_models_take_part_where_the_table_tells_enough_for_them():
+    spec = ValueSpec(horizon_days=30, boost=FAST, models=("two_stage", "pareto_nbd", "pace"))
+    whole = shop_table(2, users=250)
+    assert usable(spec, table=whole) == spec.models
+    assert usable(spec, table=whole.drop("purchase_tenure_days")) == ("two_stage", "pace")
+    assert usable(spec, table=whole.filter(pl.col("user_id") < "u00060")) == ("two_stage", "pace")
+    found = compare(whole.drop("purchase_tenure_days"), spec=spec, bootstrap=BootstrapSpec(replicates=20))
+    assert found.spec.models == ("two_stage", "pace")

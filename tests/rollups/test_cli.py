@@ -96,3 +96,26 @@ def test_settings_that_declare_one_rollup_wrongly_name_the_field(run, shop, tmp_
         "sojourn: RollupSpec is wrong: field 'windows_days' = [1, 0]: a window of 0 days covers nothing; "
         "a span is at least 1 day.\n"
     )
+
+
+@pytest.mark.parametrize("verb", ["advance", "plan"])
+@pytest.mark.parametrize("day", ["9999-12-31", "0001-01-01"])
+def test_a_day_beyond_any_log_is_refused(run, shop, verb, day):
+    status, out, err = run("rollup", verb, "--day", day)
+    assert (status, out) == (2, "")
+    assert "lies beyond any log" in err
+
+
+def test_another_zone_or_week_start_than_the_warehouse_s_is_refused(run, shop, tmp_path):
+    for setting in ('zone = "Asia/Tokyo"', 'week_start = "sunday"'):
+        (tmp_path / "sojourn.toml").write_text(f"[warehouse]\n{setting}\n{SETTINGS}")
+        status, out, err = run("rollup", "backfill")
+        assert (status, out) == (2, "")
+        assert setting.split('"')[1] in err
+
+
+def test_a_window_longer_than_any_log_is_refused(run, shop, tmp_path):
+    (tmp_path / "sojourn.toml").write_text(SETTINGS.replace("[1, 3]", "[1, 4000000]"))
+    status, out, err = run("rollup", "backfill")
+    assert (status, out) == (2, "")
+    assert "a window of 4000000 days is longer than any log; the most is 100000" in err

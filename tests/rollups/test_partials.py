@@ -198,3 +198,29 @@ def test_a_source_without_days_is_refused(warehouse: Warehouse, tmp_path: Path):
         writer.put({}, frame, order_by=["user_id"], fingerprint="x")
     with pytest.raises(EmptyInput, match=r"Table 'events' has no partition by day\. Ingest events first"):
         backfill(warehouse, rollup(aggregates={"events": EVERY["events"]}))
+
+
+def test_a_week_is_dropped_when_the_log_becomes_shorter_than_it(may):
+    spec = rollup()
+    backfill(may, spec)
+    assert "grain=week/start=2024-04-29/data.parquet" in bytes_of(may)
+    put_events(may, [event for event in log() if event.ts.day < 4])
+    assert Cell("week", date(2024, 4, 29)) not in backfill(may, spec).compacted
+    assert not any(path.startswith("grain=week") for path in bytes_of(may))
+
+
+def test_weeks_that_began_on_another_weekday_go_with_a_rebuild(may):
+    spec = rollup()
+    backfill(may, spec)
+    described = may.root / "_sojourn.json"
+    described.write_text(described.read_text().replace("monday", "sunday"))
+    moved = Warehouse.open(may.root)
+    assert moved.spec.week_start == "sunday"
+    rebuild(moved, spec)
+    weeks = [path for path in bytes_of(moved) if path.startswith("grain=week")]
+    assert weeks == ["grain=week/start=2024-04-28/data.parquet", "grain=week/start=2024-05-05/data.parquet"]
+
+
+def test_a_span_without_days_is_refused(may):
+    with pytest.raises(BadInput, match="No day lies from 2024-05-09 up to, but without, 2024-05-02"):
+        backfill(may, rollup(), start=date(2024, 5, 9), end=date(2024, 5, 2))

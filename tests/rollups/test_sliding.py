@@ -169,3 +169,46 @@ def test_looks_at_chosen_keys_and_days_are_rows_of_the_windows(warehouse):
     assert_frame_equal(found.filter(there), wanted.filter(there), rel_tol=1e-12)
     nobody = found.filter(pl.col("user_id") == "nobody").row(0, named=True)
     assert (nobody["events_35d"], nobody["spend_30d"], nobody["kinds_30d"], nobody["least_30d"]) == (0, 0, 0, None)
+
+
+def test_a_day_that_leaves_is_not_trusted_when_its_partial_is_of_other_rows(warehouse):
+    spec = RollupSpec(name="every", aggregates=EVERY, windows_days=(30,))
+    events = log(0)
+    put_events(warehouse, events)
+    backfill(warehouse, spec)
+    day = days(40)[0]
+    advance(warehouse, spec, day=day)
+    leaves = day - timedelta(days=29)
+    wrong = [e._replace(amount=Decimal(1000)) if e.ts.date() == leaves else e for e in events]
+    put_events(warehouse, wrong)
+    backfill(warehouse, spec)  # a broken delivery is counted,
+    put_events(warehouse, events)  # and comes again as it was, the night after
+    report = advance(warehouse, spec, day=day + timedelta(days=1))
+    assert report.how == "covered"
+    backfill(warehouse, spec)
+    as_of = day + timedelta(days=2)
+    expected = window_table(warehouse, spec, as_ofs=[as_of]).sort("user_id", nulls_last=True)
+    assert_frame_equal(stored(warehouse, spec, as_of), expected.select(stored(warehouse, spec, as_of).columns))
+
+
+def test_windows_slide_where_nobody_came_for_the_rest_of_the_month(warehouse):
+    spec = RollupSpec(name="every", aggregates=EVERY, windows_days=(30,))
+    start = datetime(2024, 1, 1, 12, tzinfo=UTC)
+    gap = {start.date() + timedelta(days=day) for day in range(20, 31)}  # 21 to 31 January
+    events = [
+        Event(f"e{day:03}{user}", user, start + timedelta(days=day), "pay", Decimal(day % 7))
+        for day in range(60)
+        for user in ("ann", "bob")
+        if (start + timedelta(days=day)).date() not in gap
+    ]
+    put_events(warehouse, events)
+    backfill(warehouse, spec)
+    how = set()
+    for day in range(48, 60):
+        how.add(advance(warehouse, spec, day=(start + timedelta(days=day)).date()).how)
+        as_of = (start + timedelta(days=day + 1)).date()
+        expected = naive(events, zone="UTC", as_of=as_of, days=30)
+        for row in stored(warehouse, spec, as_of).iter_rows(named=True):
+            assert row["most_30d"] == expected[row["user_id"]]["most"]
+            assert row["first_amount_30d"] == expected[row["user_id"]]["first_amount"]
+    assert "slid" in how

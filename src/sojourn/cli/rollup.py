@@ -92,10 +92,12 @@ def plan(
 
     from sojourn.cli.tables import aligned
     from sojourn.rollups import plan as look
+    from sojourn.rollups.daily import need_real
 
     heads = ["window", "cover", "files", "rows", "bytes", "raw rows", "raw bytes"]
     store, specs = _opened(warehouse, config, name)
     for spec in specs:
+        need_real(day.date())
         found = look(store, spec, as_of=day.date() + timedelta(days=1))
         typer.echo(f"{found.table} as of {found.as_of}: {found.told}")
         typer.echo(aligned(heads, found.rows(), right=heads[2:]))

@@ -33,7 +33,12 @@ def read_settings(path: Path | None) -> dict[str, Any]:
 
 
 def open_warehouse(root: Path, settings: dict[str, Any]) -> Warehouse:
-    """The warehouse in this folder, with the settings' engine. Raises `NotAWarehouse`."""
+    """The warehouse in this folder, with the settings' engine.
+
+    Raises `NotAWarehouse`, and refuses settings that declare another zone or week start than the warehouse has.
+    """
+    if settings.get("warehouse") and (root / "_sojourn.json").exists():
+        return create_warehouse(root, settings)
     return Warehouse.open(root, engine=_engine(settings))
 
 
@@ -46,7 +51,7 @@ def create_warehouse(root: Path, settings: dict[str, Any], *, zone: str | None =
     if zone is not None:
         declared["zone"] = zone
     if not declared and (root / "_sojourn.json").exists():
-        return open_warehouse(root, settings)
+        return Warehouse.open(root, engine=_engine(settings))
     return Warehouse.create(root, WarehouseSpec(**declared), engine=_engine(settings))
 
 

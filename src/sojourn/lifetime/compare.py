@@ -113,7 +113,7 @@ def compare(
     """Fit every model of the task on each fold, choose on the earlier folds, test once on the last.
 
     Reads `user_id, as_of`, features, and the task's label (null where its window had not ended). `level` is that of
-    the intervals of single users. Models that need columns which the table lacks take no part (`usable`).
+    the intervals of single users. Models that the table tells too little for take no part (`usable`).
 
     Raises `BadInput` when history is too short for two folds, `MissingColumn`, `EmptyInput`.
     """
@@ -145,8 +145,9 @@ def choose(table: pl.DataFrame, *, spec: ValueSpec | ChurnSpec, bootstrap: Boots
     """
     known = labelled(table, spec=spec, where="lifetime.compare")
     need_users(known, where="lifetime.compare")
-    spec = spec.with_changes(models=usable(spec, columns=known.columns))
     split = split_of(known["as_of"].unique(), spec=spec)
+    earliest = known.filter(_rows_of(split.folds[0], spec)[0])
+    spec = spec.with_changes(models=usable(spec, table=earliest))
     choice = Choice(spec, split, split_fingerprint(known, split=split), "", {}, ())
     folds = tuple(run_fold(known, fold=fold, choice=choice, bootstrap=bootstrap) for fold in split.selection)
     names: tuple[str, ...] = spec.models

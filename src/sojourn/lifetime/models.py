@@ -1,9 +1,11 @@
 """The models by name: made for a task, and read back from a folder without knowing which one lies there."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import get_args
+
+import polars as pl
 
 from sojourn.core import Estimator, UnreadableSource
 from sojourn.lifetime._store import FILE
@@ -16,6 +18,7 @@ from sojourn.lifetime.single_stage import SingleStage, SingleStageSpec
 from sojourn.lifetime.spec import ChurnSpec, ValueSpec
 from sojourn.lifetime.two_stage import TwoStage
 
+LEAST_BUYERS = 90
 CLASSES: tuple[type[Estimator], ...] = (
     SingleStage,
     TwoStage,
@@ -48,11 +51,23 @@ def make_model(name: str, *, spec: ValueSpec | ChurnSpec) -> Estimator:
     return Baseline(BaselineSpec(**shared, rule=name))
 
 
-def usable(spec: ValueSpec | ChurnSpec, *, columns: Collection[str]) -> tuple[str, ...]:
-    """The task's models that can learn from a table with these columns: not every table tells when users bought."""
-    missing = {*columns_read(spec.value)} - {*columns} if isinstance(spec, ValueSpec) else set()
+def usable(spec: ValueSpec | ChurnSpec, *, table: pl.DataFrame) -> tuple[str, ...]:
+    """The task's models that can learn from this table: purchase processes need to know when users bought, and buyers.
+
+    `LEAST_BUYERS` users who bought, and a third of them again: with fewer there is no process to learn.
+    """
     names: tuple[str, ...] = spec.models
-    return tuple(name for name in names if not (missing and name in get_args(ProcessModel)))
+    processes = set(get_args(ProcessModel))
+    if isinstance(spec, ChurnSpec) or not processes & {*names} or _tells_of_buyers(table, value=spec.value):
+        return names
+    return tuple(name for name in names if name not in processes) or names
+
+
+def _tells_of_buyers(table: pl.DataFrame, *, value: str) -> bool:
+    if not {*columns_read(value)} <= {*table.columns}:
+        return False
+    days = table.group_by("user_id").agg(pl.col("purchase_days_all").max())["purchase_days_all"].fill_null(0)
+    return int((days > 0).sum()) >= LEAST_BUYERS and int((days > 1).sum()) >= LEAST_BUYERS // 3
 
 
 def baselines_of(spec: ValueSpec | ChurnSpec) -> tuple[str, ...]:

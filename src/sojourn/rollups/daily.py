@@ -11,7 +11,7 @@ from sojourn.rollups.history import need_history
 from sojourn.rollups.ledger import Ledger, ledger
 from sojourn.rollups.partials import BackfillReport, after, build
 from sojourn.rollups.reading import Windows
-from sojourn.rollups.sliding import Sliding, carried
+from sojourn.rollups.sliding import Sliding, carried, sliding
 from sojourn.rollups.spec import RollupSpec
 from sojourn.rollups.windows import reach
 from sojourn.warehouse import Warehouse
@@ -46,6 +46,7 @@ def advance(warehouse: Warehouse, spec: RollupSpec, *, day: date) -> AdvanceRepo
     longest window are built too, so that a day missed earlier leaves no hole. Running it again changes nothing. Raises
     `BadInput` when the source has no row on that day, and when history is shorter than the longest window.
     """
+    need_real(day)
     as_of = day + ONE_DAY
     start, _ = reach(spec.windows_at(warehouse.spec.week_start), as_of)
     found = ledger(warehouse, spec, start=max(start, date.min + ONE_DAY) - ONE_DAY, end=as_of)
@@ -58,6 +59,12 @@ def advance(warehouse: Warehouse, spec: RollupSpec, *, day: date) -> AdvanceRepo
     need_history(found, [as_of], found.definition.windows)
     built = build(warehouse, found, start, as_of)
     return _write_windows(warehouse, after(found, built), built, as_of=as_of)
+
+
+def need_real(day: date) -> None:
+    """Raise `BadInput` for a day so early or so late that windows seen from it would leave the calendar."""
+    if not 1000 <= day.year <= 9000:
+        raise BadInput(f"Day {day} lies beyond any log. Name a day that has events.")
 
 
 def _write_windows(warehouse: Warehouse, found: Ledger, built: BackfillReport, *, as_of: date) -> AdvanceReport:
@@ -98,10 +105,22 @@ def covered_query(warehouse: Warehouse, found: Ledger, as_of: date) -> str:
 
 
 def can_slide(warehouse: Warehouse, found: Ledger, as_of: date) -> bool:
-    """Whether the windows of the day before stand, whole and made from what the source holds now."""
+    """Whether the windows of the day before stand, whole and made from what the source holds now.
+
+    So must the partials of the days that leave them.
+    """
     before = as_of - ONE_DAY
     start, _ = reach(found.definition.windows, before)
     if before <= found.first or before not in found.source or not found.knows(Cell("day", max(start, found.first))):
         return False
+    if not all(found.is_current(cell) for cell in _leaving(found, before)):
+        return False
     stored = warehouse.fingerprint_of(found.definition.spec.windows_table, {"as_of": str(before)})
     return stored == windows_fingerprint(found, before)
+
+
+def _leaving(found: Ledger, before: date) -> list[Cell]:
+    """The days that leave a window when it moves on: they lie outside of it, so `advance` has not built them."""
+    windows = {window for each in sliding(found.definition).values() for window in each}
+    days = {window.span(before)[0] for window in windows if window.start_days is not None}
+    return [Cell("day", day) for day in sorted(days) if day in found.source]

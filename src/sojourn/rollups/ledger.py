@@ -82,9 +82,18 @@ class Ledger:
         return all(day in self.source for day in self.days(cell.start, cell.end))
 
     def to_drop(self, start: date, end: date) -> list[Cell]:
-        """The stored cells that touch [start, end) and hold no day on which the source has rows."""
+        """The stored cells that touch [start, end) and have no place any more.
+
+        They hold no day on which the source has rows; or are weeks or months that are not over, as the log has become
+        shorter; or weeks that begin on another weekday than weeks do now.
+        """
         touched = [cell for cell in self.stored if cell.start < end and cell.end > start]
-        return sorted(cell for cell in touched if not self.days(cell.start, cell.end))
+        return sorted(cell for cell in touched if not self._has_place(cell))
+
+    def _has_place(self, cell: Cell) -> bool:
+        over = cell.grain == "day" or cell.end <= self.end
+        on_grid = cell.grain != "week" or week_of(cell.start, self.definition.first_weekday) == cell.start
+        return over and on_grid and bool(self.days(cell.start, cell.end))
 
     def cover(self, start: date, end: date, *, of: Set[date] | None = None) -> list[Cell]:
         """The fewest cells that hold all days in [start, end) and no other; weeks and months only where current.

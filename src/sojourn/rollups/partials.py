@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
-from sojourn.core import progress
+from sojourn.core import BadInput, progress
 from sojourn.rollups.algebra import FLOATS
 from sojourn.rollups.definition import Definition
 from sojourn.rollups.grains import Cell, fewest
@@ -41,6 +41,8 @@ def backfill(
     `end` all history counts. A killed run is resumed by running it again. Raises `BadInput` when partials of another
     definition stand in the table: `rebuild` replaces those.
     """
+    if start is not None and end is not None and start >= end:
+        raise BadInput(f"No day lies from {start} up to, but without, {end}. Give an earlier start or a later end.")
     found = ledger(warehouse, spec, start=start or date.min, end=end or date.max)
     found.refuse_other_definitions()
     return build(warehouse, found, start or date.min, end or date.max)

@@ -7,7 +7,7 @@ from datetime import date
 from functools import cached_property
 
 from sojourn.rollups.cover import cover_of
-from sojourn.rollups.daily import How, can_slide, windows_fingerprint
+from sojourn.rollups.daily import How, can_slide, need_real, windows_fingerprint
 from sojourn.rollups.findings import some
 from sojourn.rollups.grains import ONE_DAY, Cell, Grain, month_of
 from sojourn.rollups.ledger import Ledger, ledger
@@ -83,6 +83,7 @@ def plan(warehouse: Warehouse, spec: RollupSpec, *, as_of: date) -> Plan:
     Partials that are missing or stale are named in `behind`: they count as the raw days that they would be built from.
     A day beyond history is no error, and has the windows that reach back into it. Raises as `define` does.
     """
+    need_real(as_of)
     found = ledger(warehouse, spec)
     files = _Files(warehouse, found)
     windows = found.definition.windows

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from sojourn.core import BadSpec, Spec
 from sojourn.rollups.catalogue import aggregate
-from sojourn.rollups.windows import Window, named, past
+from sojourn.rollups.windows import MOST_DAYS, Window, named, past
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 MAX_WINDOWS = 60
@@ -248,6 +248,8 @@ def whole_days(days: tuple[int, ...]) -> tuple[int, ...]:
         raise ValueError("no window is given; name at least one, such as [30]")
     if min(days) <= 0:
         raise ValueError(f"a window of {min(days)} days covers nothing; a span is at least 1 day")
+    if max(days) > MOST_DAYS:
+        raise ValueError(f"a window of {max(days)} days is longer than any log; the most is {MOST_DAYS}")
     if len(set(days)) < len(days):
         raise ValueError("a window is named twice")
     return tuple(sorted(days))

@@ -10,6 +10,8 @@ from zoneinfo import ZoneInfo
 from sojourn.rollups.grains import WEEKDAYS, month_of, months_later, week_of
 
 MOST_HOURS = 168
+# Longer than any log, and short enough that no window leaves the calendar.
+MOST_DAYS = 100_000
 CALENDAR = ("week_to_date", "month_to_date", "last_week", "last_month", "last_quarter")
 NAMED = re.compile(rf"(?P<calendar>{'|'.join(CALENDAR)})|(?P<all>all)|first_(?P<life>[1-9]\d*)d|(?P<hours>[1-9]\d*)h")
 
@@ -116,7 +118,10 @@ def named(name: str, *, week_start: str = "monday") -> Window:
         # A day of 23 hours makes a window of 24 begin on the day before.
         return HourWindow(name, -days - 1, 0, hours=hours)
     if found["life"]:
-        return LifeWindow(name, None, 0, days=int(found["life"]))
+        days = int(found["life"])
+        if days > MOST_DAYS:
+            raise ValueError(f"the first {days} days are longer than any log; the most is {MOST_DAYS}")
+        return LifeWindow(name, None, 0, days=days)
     return whole_past()
 
 
