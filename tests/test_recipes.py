@@ -64,6 +64,7 @@ def test_cdnow_has_the_published_errors_and_says_which_was_picked(real_data, tmp
     assert "<h1>CDNOW: 39 weeks ahead</h1>" in (tmp_path / "out" / "ltv-cdnow.html").read_text()
 
 
+@pytest.mark.slow
 def test_retention_under_push_draws_the_truth_beside_the_estimate(tmp_path):
     command = [
         sys.executable,

@@ -51,7 +51,7 @@ def stored(warehouse: Warehouse, spec: RollupSpec, as_of: date) -> pl.DataFrame:
     return frame.select(*spec.keys, "as_of", *spec.columns()).sort(spec.keys, nulls_last=True)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_every_morning_slides_to_what_its_partials_say(warehouse, seed):
     put_events(warehouse, log(seed))
     backfill(warehouse, SPEC)
