@@ -1,9 +1,9 @@
 """All figures of lifetime and of effects: each part's table, one after another.
 
 Run it as `python -m benchmarks.lifetime`. The parts are programs of their own and may be run alone: how fast purchase
-processes learn (`lifetime_process`), value models beside their baselines (`ltv`), sums over cohorts
-(`lifetime_cohorts`), daily activity (`lifetime_retention`), effects beside the known truth (`lifetime_uplift`). With
-`--json` all tables go into one file.
+processes learn (`lifetime_process`), value models beside their baselines (`ltv`), users' distributions
+(`lifetime_distributions`), sums over cohorts (`lifetime_cohorts`), the network (`lifetime_network`), daily activity
+(`lifetime_retention`), effects beside the known truth (`lifetime_uplift`). With `--json` all tables go into one file.
 """
 
 import json
@@ -14,7 +14,15 @@ from pathlib import Path
 
 from benchmarks.measure import arguments
 
-PARTS = ("lifetime_process", "ltv", "lifetime_cohorts", "lifetime_retention", "lifetime_uplift")
+PARTS = (
+    "lifetime_process",
+    "ltv",
+    "lifetime_distributions",
+    "lifetime_cohorts",
+    "lifetime_network",
+    "lifetime_retention",
+    "lifetime_uplift",
+)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""How often the interval for what a cohort spends holds the truth, over simulated worlds; and how sharp users' are.
+"""How often the interval for what a cohort spends holds the truth, over simulated worlds and on real receipts.
 
 Run it as `python -m benchmarks.lifetime_cohorts`. In each world of 4,000 users the distribution of spend over 30 days
 is learned at several origins from what was known then, the shock from earlier folds; cohorts are users of a channel and

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from sojourn.cli.options import CONFIG, WAREHOUSE, opened
+
 TABLE = Annotated[
     Path | None,
     typer.Argument(
@@ -14,8 +16,6 @@ TABLE = Annotated[
         show_default=False,
     ),
 ]
-WAREHOUSE = Annotated[Path, typer.Option(help="The warehouse's folder.")]
-CONFIG = Annotated[Path | None, typer.Option(help="Settings; ./sojourn.toml when left out.")]
 OUTCOME = Annotated[
     str | None, typer.Option(help="The column of what happened afterwards; outcome_active_days when left out.")
 ]
@@ -142,11 +142,10 @@ def _read(table: Path | None, warehouse: Path, config: Path | None, horizon: int
 
 
 def _of_warehouse(warehouse: Path, config: Path | None, horizon: int | None, **asked: Any) -> Any:
-    from sojourn.cli.settings import open_warehouse
     from sojourn.effects import CampaignSpec, campaign_table
 
     changed = {**asked, **({} if horizon is None else {"horizon_days": horizon})}
-    return campaign_table(open_warehouse(warehouse, _settings(config)), spec=CampaignSpec(**changed))
+    return campaign_table(opened(warehouse, config)[1], spec=CampaignSpec(**changed))
 
 
 def _told(table: Any) -> str:

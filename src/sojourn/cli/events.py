@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-WAREHOUSE = Annotated[Path, typer.Option(help="The warehouse's folder.")]
-CONFIG = Annotated[Path | None, typer.Option(help="Settings; ./sojourn.toml when left out.")]
+from sojourn.cli.options import CONFIG, WAREHOUSE
 
 events = typer.Typer(help="Forget users, and merge ids that are one person.", no_args_is_help=True)
 

@@ -1,19 +1,14 @@
 """`sojourn ltv`: what users will spend, who slips away, and which model says it best."""
 
-from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-WAREHOUSE = Annotated[Path, typer.Option(help="The warehouse's folder.")]
-CONFIG = Annotated[Path | None, typer.Option(help="Settings; ./sojourn.toml when left out.")]
+from sojourn.cli.options import AS_OF, CONFIG, WAREHOUSE, day_of, features_of, opened
+
 MODELS = Annotated[Path, typer.Option(help="The folder that `sojourn ltv fit` wrote.")]
 HORIZON = Annotated[list[int] | None, typer.Option(help="Days to look ahead; may be given several times: 30 and 90.")]
-AS_OF = Annotated[
-    datetime | None,
-    typer.Option(formats=["%Y-%m-%d"], help="Know nothing from this day on; the day after the log's last if left out."),
-]
 
 ltv = typer.Typer(help="What users will spend, who slips away, and which model says it best.", no_args_is_help=True)
 
@@ -35,8 +30,10 @@ def compare(
     from sojourn.cli.tables import show_frame
     from sojourn.lifetime import compare_models, scores_summary
 
-    settings, store = _opened(warehouse, config)
-    found = compare_models(store, spec=_spec(settings, horizon), out=out, features=_features(settings), end=_day(as_of))
+    settings, store = opened(warehouse, config)
+    found = compare_models(
+        store, spec=_spec(settings, horizon), out=out, features=features_of(settings), end=day_of(as_of)
+    )
     show_frame(scores_summary({each.spec.name: each.scores for each in found}), f"report: {out / 'report.html'}")
 
 
@@ -51,8 +48,8 @@ def fit(
     """Fit the model of every task on what is known, and save it: the one named in the settings, or picked by folds."""
     from sojourn.lifetime import fit_models
 
-    settings, store = _opened(warehouse, config)
-    model = fit_models(store, spec=_spec(settings, horizon), out=out, features=_features(settings), end=_day(as_of))
+    settings, store = opened(warehouse, config)
+    model = fit_models(store, spec=_spec(settings, horizon), out=out, features=features_of(settings), end=day_of(as_of))
     typer.echo("\n".join(f"{task}: {name}" for task, name in model.chosen_.items()))
     typer.echo(f"models: {out} (fingerprint {model.fingerprint_})")
 
@@ -68,8 +65,10 @@ def predict(
     """Predict every user as of a day; write predictions as Parquet, and target lists as CSV."""
     from sojourn.lifetime import Lifetime, predict_users
 
-    settings, store = _opened(warehouse, config)
-    found = predict_users(store, model=Lifetime.load(models), out=out, features=_features(settings), as_of=_day(as_of))
+    settings, store = opened(warehouse, config)
+    found = predict_users(
+        store, model=Lifetime.load(models), out=out, features=features_of(settings), as_of=day_of(as_of)
+    )
     outlook = found.outlook
     typer.echo(
         f"{found.predictions.height} users: {out / 'predictions.parquet'}\n"
@@ -88,8 +87,8 @@ def score(
     """Predict every user into the warehouse's table `predictions`, however many there are; on DuckDB or on Spark."""
     from sojourn.lifetime import Lifetime, score_users
 
-    settings, store = _opened(warehouse, config)
-    found = score_users(store, model=Lifetime.load(models), features=_features(settings), as_of=_day(as_of))
+    settings, store = opened(warehouse, config)
+    found = score_users(store, model=Lifetime.load(models), features=features_of(settings), as_of=day_of(as_of))
     typer.echo(f"{found.rows:,} users as of {found.partition['as_of']}: table predictions in {warehouse}")
 
 
@@ -105,18 +104,11 @@ def evaluate(
     from sojourn.cli.tables import show_frame
     from sojourn.lifetime import Lifetime, evaluate_models, scores_summary
 
-    settings, store = _opened(warehouse, config)
+    settings, store = opened(warehouse, config)
     scores = evaluate_models(
-        store, model=Lifetime.load(models), out=out, features=_features(settings), as_of=_day(as_of)
+        store, model=Lifetime.load(models), out=out, features=features_of(settings), as_of=day_of(as_of)
     )
     show_frame(scores_summary(scores), f"metrics: {out / 'metrics.json'}")
-
-
-def _opened(warehouse: Path, config: Path | None) -> tuple[dict[str, Any], Any]:
-    from sojourn.cli.settings import open_warehouse, read_settings
-
-    settings = read_settings(config)
-    return settings, open_warehouse(warehouse, settings)
 
 
 def _spec(settings: dict[str, Any], horizon: list[int] | None) -> Any:
@@ -124,13 +116,3 @@ def _spec(settings: dict[str, Any], horizon: list[int] | None) -> Any:
 
     changed = {"horizons_days": tuple(horizon)} if horizon else {}
     return LifetimeSpec(**{**settings.get("lifetime", {}), **changed})
-
-
-def _features(settings: dict[str, Any]) -> Any:
-    from sojourn.features import features_from
-
-    return features_from(settings)
-
-
-def _day(moment: datetime | None) -> date | None:
-    return None if moment is None else moment.date()

@@ -1,19 +1,14 @@
 """`sojourn retention`: who comes back on which day, how long users stay, and whom a push would keep."""
 
-from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-WAREHOUSE = Annotated[Path, typer.Option(help="The warehouse's folder.")]
-CONFIG = Annotated[Path | None, typer.Option(help="Settings; ./sojourn.toml when left out.")]
+from sojourn.cli.options import AS_OF, CONFIG, WAREHOUSE, day_of, features_of, opened
+
 ACTIVE = Annotated[
     str | None, typer.Option(help="SQL condition for rows that make a user active, such as: event = 'launch'")
-]
-AS_OF = Annotated[
-    datetime | None,
-    typer.Option(formats=["%Y-%m-%d"], help="Know nothing from this day on; the day after the log's last if left out."),
 ]
 
 retention = typer.Typer(help="Who comes back on which day, and whom a push would keep.", no_args_is_help=True)
@@ -40,9 +35,9 @@ def compare(
     from sojourn.cli.tables import show_frame
     from sojourn.lifetime import compare_retention, retention_summary
 
-    settings, store = _opened(warehouse, config)
+    settings, store = opened(warehouse, config)
     spec = _spec(settings, active)
-    found = compare_retention(store, spec=spec, out=out, features=_features(settings), end=_day(as_of))
+    found = compare_retention(store, spec=spec, out=out, features=features_of(settings), end=day_of(as_of))
     show_frame(retention_summary(found), f"report: {out / 'report.html'}")
 
 
@@ -57,9 +52,9 @@ def fit(
     """Fit the model named in the settings, or picked by folds, and the effect of pushes where the log can tell it."""
     from sojourn.lifetime import fit_retention
 
-    settings, store = _opened(warehouse, config)
+    settings, store = opened(warehouse, config)
     spec = _spec(settings, active)
-    fitted = fit_retention(store, spec=spec, out=out, features=_features(settings), end=_day(as_of))
+    fitted = fit_retention(store, spec=spec, out=out, features=features_of(settings), end=day_of(as_of))
     learned = "none known" if fitted.effect is None else f"from {fitted.effect.decisions_:,} decisions"
     typer.echo(f"model: {fitted.name}\neffect of pushes: {learned}\nsaved: {out} (fingerprint {fitted.mark})")
 
@@ -83,9 +78,11 @@ def predict(
     """Predict every user's coming days; with push days or [retention.plan] also what the pushes would change."""
     from sojourn.lifetime import FittedRetention, predict_retention
 
-    settings, store = _opened(warehouse, config)
+    settings, store = opened(warehouse, config)
     fitted, plan = FittedRetention.load(model), _plan(settings, push_day, budget)
-    said = predict_retention(store, fitted=fitted, out=out, plan=plan, features=_features(settings), as_of=_day(as_of))
+    said = predict_retention(
+        store, fitted=fitted, out=out, plan=plan, features=features_of(settings), as_of=day_of(as_of)
+    )
     typer.echo(
         f"{said.height} users, {said['expected_days'].sum():,.1f} active days expected: {out / 'retention.parquet'}"
     )
@@ -95,13 +92,6 @@ def predict(
             f"{pushed.height} users to push, {pushed['gain_days'].sum():,.1f} days gained at a cost of "
             f"{pushed['cost'].sum():,.2f}: {out / 'whom_to_push.csv'}"
         )
-
-
-def _opened(warehouse: Path, config: Path | None) -> tuple[dict[str, Any], Any]:
-    from sojourn.cli.settings import open_warehouse, read_settings
-
-    settings = read_settings(config)
-    return settings, open_warehouse(warehouse, settings)
 
 
 def _spec(settings: dict[str, Any], active: str | None) -> Any:
@@ -119,13 +109,3 @@ def _plan(settings: dict[str, Any], push_day: list[int] | None, budget: float | 
         return None
     asked = {"offsets": tuple(push_day) if push_day else None, "budget": budget}
     return NudgePlan(**{**(section or {}), **{name: value for name, value in asked.items() if value is not None}})
-
-
-def _features(settings: dict[str, Any]) -> Any:
-    from sojourn.features import features_from
-
-    return features_from(settings)
-
-
-def _day(moment: datetime | None) -> date | None:
-    return None if moment is None else moment.date()

@@ -1,16 +1,16 @@
 """`sojourn rollup`: events are counted into day partials, and windows are read from them."""
 
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sojourn.cli.options import CONFIG, WAREHOUSE, day_of, opened
+
 if TYPE_CHECKING:
     from sojourn.rollups import BackfillReport, RollupSpec
 
-WAREHOUSE = Annotated[Path, typer.Option(help="The warehouse's folder.")]
-CONFIG = Annotated[Path | None, typer.Option(help="Settings; ./sojourn.toml when left out.")]
 NAME = Annotated[
     str | None,
     typer.Option(help="Only this one of the [rollups.<name>] declared; all when left out.", show_default=False),
@@ -56,7 +56,7 @@ def backfill(
         raise BadSpec("--rebuild replaces partials over all history. Leave out --from and --to.")
     store, specs = _opened(warehouse, config, name)
     for spec in specs:
-        report = rebuild(store, spec) if again else build(store, spec, start=_day(start), end=_day(end))
+        report = rebuild(store, spec) if again else build(store, spec, start=day_of(start), end=day_of(end))
         typer.echo(_account(report))
 
 
@@ -106,17 +106,16 @@ def plan(
 
 
 def _opened(warehouse: Path, config: Path | None, name: str | None) -> "tuple[Any, list[RollupSpec]]":
-    from sojourn.cli.settings import open_warehouse, read_settings
     from sojourn.core import BadSpec
     from sojourn.rollups import rollups_from
 
-    settings = read_settings(config)
+    settings, store = opened(warehouse, config)
     declared = {spec.name: spec for spec in rollups_from(settings)}
     if name is not None and name not in declared:
         raise BadSpec(
             f"There is no rollup {name!r}; there are {', '.join(declared)}. Declare [rollups.{name}] in sojourn.toml."
         )
-    return open_warehouse(warehouse, settings), [spec for spec in declared.values() if name in (None, spec.name)]
+    return store, [spec for spec in declared.values() if name in (None, spec.name)]
 
 
 def _account(report: "BackfillReport") -> str:
@@ -127,7 +126,3 @@ def _account(report: "BackfillReport") -> str:
     named = ", ".join(map(str, report.holes[:NAMED_HOLES]))
     more = len(report.holes) - NAMED_HOLES
     return f"{told}\n  days without any row: {named}{f' and {more:,} more' if more > 0 else ''}"
-
-
-def _day(moment: datetime | None) -> date | None:
-    return None if moment is None else moment.date()

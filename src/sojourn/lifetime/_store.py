@@ -1,13 +1,15 @@
 """A model on disk: `model.json` with the spec and what was learned, LightGBM's text beside it. Never a pickle."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from sojourn.core import Estimator, UnreadableSource
+from sojourn.core import Estimator, Spec, UnreadableSource
 from sojourn.evaluate.scores import write_whole
 
 FILE = "model.json"
+Plain = TypeVar("Plain", bound=Estimator)
 
 
 def save_model(path: Path, *, model: Estimator, learned: dict[str, Any]) -> None:
@@ -30,3 +32,17 @@ def load_model(path: Path, *, model: type[Estimator]) -> dict[str, Any]:
             f"lifetime.{model.__name__}.load: {path} holds a {found}. Load it with lifetime.{found}.load(path)"
         )
     return whole
+
+
+def save_plain(path: Path, *, model: Estimator, names: Sequence[str]) -> None:
+    """Write a model whose learned attributes, `<name>_`, are all plain values."""
+    save_model(path, model=model, learned={name: getattr(model, f"{name}_") for name in names})
+
+
+def load_plain(path: Path, *, model: type[Plain], spec: type[Spec]) -> Plain:
+    """The model that `save_plain` wrote. Raises `UnreadableSource`."""
+    whole = load_model(path, model=model)
+    found = model(spec(**whole["spec"]))  # type: ignore[call-arg]
+    for name, learned in whole["learned"].items():
+        setattr(found, f"{name}_", learned)
+    return found

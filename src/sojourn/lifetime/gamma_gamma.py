@@ -10,7 +10,7 @@ from pydantic import Field
 from sojourn.core import BadInput, Estimator, Spec, need_columns, need_rows
 from sojourn.lifetime._boost import Floats
 from sojourn.lifetime._maximum import maximise
-from sojourn.lifetime._store import load_model, save_model
+from sojourn.lifetime._store import load_plain, save_plain
 
 FREQUENCY, MONETARY = "frequency", "monetary_value"
 # A fitted mean this many times the observed one is that of a tail nobody has seen.
@@ -101,17 +101,12 @@ class GammaGamma(Estimator):
     def save(self, path: Path) -> None:
         """Write `model.json` into the folder `path`."""
         self.check_fitted("parameters_")
-        names = ("parameters", "errors", "log_likelihood", "is_tied")
-        save_model(path, model=self, learned={name: getattr(self, f"{name}_") for name in names})
+        save_plain(path, model=self, names=("parameters", "errors", "log_likelihood", "is_tied"))
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """The model that `save` wrote. Raises `UnreadableSource`."""
-        whole = load_model(path, model=cls)
-        model = cls(GammaGammaSpec(**whole["spec"]))
-        for name, learned in whole["learned"].items():
-            setattr(model, f"{name}_", learned)
-        return model
+        return load_plain(path, model=cls, spec=GammaGammaSpec)
 
     @property
     def _theta(self) -> tuple[float, float, float]:

@@ -13,7 +13,7 @@ from sojourn.lifetime._boost import Floats
 from sojourn.lifetime._histories import Histories, histories
 from sojourn.lifetime._maximum import maximise
 from sojourn.lifetime._pareto_nbd import ParetoNBD
-from sojourn.lifetime._store import load_model, save_model
+from sojourn.lifetime._store import load_plain, save_plain
 from sojourn.lifetime.spec import Days
 
 ProcessModel = Literal["bgnbd", "mbgnbd", "pareto_nbd"]
@@ -125,17 +125,12 @@ class PurchaseProcess(Estimator):
     def save(self, path: Path) -> None:
         """Write `model.json` into the folder `path`."""
         self.check_fitted("parameters_")
-        names = ("parameters", "errors", "log_likelihood", "customers", "converged")
-        save_model(path, model=self, learned={name: getattr(self, f"{name}_") for name in names})
+        save_plain(path, model=self, names=("parameters", "errors", "log_likelihood", "customers", "converged"))
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """The model that `save` wrote. Raises `UnreadableSource`."""
-        whole = load_model(path, model=cls)
-        model = cls(ProcessSpec(**whole["spec"]))
-        for name, learned in whole["learned"].items():
-            setattr(model, f"{name}_", learned)
-        return model
+        return load_plain(path, model=cls, spec=ProcessSpec)
 
     @property
     def _theta(self) -> Floats:

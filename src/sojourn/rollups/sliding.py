@@ -202,13 +202,13 @@ class Sliding:
 
     def _rest_of(self, window: Window) -> str:
         # One table of rests serves all windows, so it has what any of them falls back on.
-        leads = dict.fromkeys(name for each in self._leaving for name in self._leads(each))
-        algebras = {name: self.definition.wide[name] for name in leads}
-        oldest = min(self._left(each) for each in self._leaving)
         left = self._left(window)
         if not self.found.days(left, months_later(month_of(left), 1)):
             return f"({self._day(left)})"  # no row in the rest of the month, nor on the day: nothing to fall back on
-        return rest_relation(self.warehouse, self.found, algebras, day=self._left(window), oldest=oldest)
+        leads = dict.fromkeys(name for each in self._leaving for name in self._leads(each))
+        algebras = {name: self.definition.wide[name] for name in leads}
+        oldest = min(self._left(each) for each in self._leaving)
+        return rest_relation(self.warehouse, self.found, algebras, day=left, oldest=oldest)
 
     def _windows(self, reading: Reading, *, carried: Reading) -> str:
         windows = [window for each in (*reading.values(), *carried.values()) for window in each]

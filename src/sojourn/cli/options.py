@@ -1,0 +1,34 @@
+"""The options that several verbs share, and what their words stand for."""
+
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+WAREHOUSE = Annotated[Path, typer.Option(help="The warehouse's folder.")]
+CONFIG = Annotated[Path | None, typer.Option(help="Settings; ./sojourn.toml when left out.")]
+AS_OF = Annotated[
+    datetime | None,
+    typer.Option(formats=["%Y-%m-%d"], help="Know nothing from this day on; the day after the log's last if left out."),
+]
+
+
+def opened(warehouse: Path, config: Path | None) -> tuple[dict[str, Any], Any]:
+    """The settings, and the warehouse that they are for."""
+    from sojourn.cli.settings import open_warehouse, read_settings
+
+    settings = read_settings(config)
+    return settings, open_warehouse(warehouse, settings)
+
+
+def features_of(settings: dict[str, Any]) -> Any:
+    """The features that the settings declare."""
+    from sojourn.features import features_from
+
+    return features_from(settings)
+
+
+def day_of(moment: datetime | None) -> date | None:
+    """The day, where one was given."""
+    return None if moment is None else moment.date()
