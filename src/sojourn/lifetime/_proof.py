@@ -210,7 +210,7 @@ def _segment_parts(comparison: Comparison, spec: LifetimeSpec) -> list[Part]:
         return []
     columns = [
         Column("segment", "Users by", style="text"),
-        Column("value", style="text"),
+        Column("value", "Which", style="text"),
         Column("users", "Users", digits=0),
         Column("truth", "Spent, mean", unit=spec.unit),
         Column("predicted", "Predicted, mean", unit=spec.unit),
