@@ -28,6 +28,8 @@ from sojourn.evaluate import (
 from sojourn.events import PushPlan
 from sojourn.lifetime import (
     ActivityBaseline,
+    ApartValue,
+    ApartValueSpec,
     Baseline,
     BaselineSpec,
     ChurnBaseline,
@@ -43,6 +45,7 @@ from sojourn.lifetime import (
     ProcessValueSpec,
     PurchaseProcess,
     PushEffect,
+    RefundForecast,
     SequenceValue,
     SequenceValueSpec,
     SingleStage,
@@ -104,6 +107,19 @@ def spenders(seed: int) -> pl.DataFrame:
     return shop_table(seed, users=150)
 
 
+def returners(seed: int) -> pl.DataFrame:
+    """A small shop in which some of what is bought comes back."""
+    table = spenders(seed)
+    share = (table["user_id"].str.slice(1).cast(pl.Int64) % 5) / 10
+    sums = [name for name in table.columns if name.startswith(("spend_", "label_spend_"))]
+    parts = [
+        (pl.col(name) * each).alias(name.replace("spend_", new))
+        for name in sums
+        for new, each in (("spend_gross_", 1.0), ("spend_refunded_", share), ("spend_", 1 - share))
+    ]
+    return table.with_columns(parts)
+
+
 def spenders_predicted(seed: int) -> pl.DataFrame:
     """The same with a prediction beside it."""
     return spenders(seed).with_columns(ltv_30=pl.col("spend_30d").cast(pl.Float64))
@@ -145,6 +161,7 @@ NAMED = {"ltv_14": "two_stage", "ltv_30": "median_scaled", "churn_30": "churn_tr
 
 ESTIMATORS: dict[type[Estimator], tuple[Callable[[], Estimator], Callable[..., pl.DataFrame]]] = {
     ActivityBaseline: (ActivityBaseline, lambda seed: activity(seed, looks=(64, 92), ahead=28)),
+    ApartValue: (lambda: ApartValue(ApartValueSpec(**MONTH)), returners),
     Baseline: (lambda: Baseline(BaselineSpec(**MONTH, rule="pace")), spenders),
     ChurnBaseline: (ChurnBaseline, spenders),
     ChurnTrees: (lambda: ChurnTrees(ChurnSpec(boost=FAST)), spenders),
@@ -156,6 +173,7 @@ ESTIMATORS: dict[type[Estimator], tuple[Callable[[], Estimator], Callable[..., p
     PurchaseProcess: (lambda: PurchaseProcess(ProcessSpec(model="bgnbd", horizon_days=30)), buyers),
     ProcessActivity: (lambda: ProcessActivity(DAILY), visitors),
     PushEffect: (lambda: PushEffect(DAILY), visitors),
+    RefundForecast: (lambda: RefundForecast(ValueSpec(**MONTH)), returners),
     Recalibration: (lambda: Recalibration(RecalibrationSpec(score="score", truth="churned")), scores_and_outcomes),
     SequenceValue: (lambda: SequenceValue(SequenceValueSpec(**MONTH, width=4, epochs=1)), spenders_in_order),
     SingleStage: (lambda: SingleStage(SingleStageSpec(**MONTH)), spenders),

@@ -14,6 +14,7 @@ from sojourn.lifetime.models import make_model, model_label
 from sojourn.lifetime.process_charts import alive_chart, tracking_chart
 from sojourn.lifetime.process_value import ProcessValue, ProcessValueSpec
 from sojourn.lifetime.purchase_process import ProcessSpec, PurchaseProcess
+from sojourn.lifetime.refunds import ApartValue, ApartValueSpec, RefundForecast
 from sojourn.lifetime.report import Outlook, lifetime_report, write_report
 from sojourn.lifetime.retention.activity import activity_table, decision_table
 from sojourn.lifetime.retention.baselines import ActivityBaseline, ActivityBaselineSpec
@@ -59,6 +60,8 @@ __all__ = [
     "ActivityBaseline",
     "ActivityBaselineSpec",
     "ActivitySpec",
+    "ApartValue",
+    "ApartValueSpec",
     "Baseline",
     "BaselineSpec",
     "BoostSpec",
@@ -85,6 +88,7 @@ __all__ = [
     "ProcessValueSpec",
     "PurchaseProcess",
     "PushEffect",
+    "RefundForecast",
     "RetentionComparison",
     "RetentionFold",
     "RetentionSpec",

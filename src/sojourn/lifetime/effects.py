@@ -8,6 +8,7 @@ import polars as pl
 from sojourn.core import BadInput, Estimator
 from sojourn.lifetime._boost import Ensemble, Floats
 from sojourn.lifetime._design import Design
+from sojourn.lifetime.refunds import ApartValue
 
 MOST_ROWS = 2_000
 EFFECT_SCHEMA = {
@@ -24,6 +25,8 @@ NOUNS = {
     "purchases": "purchases",
     "purchase_days": "days with a purchase",
     "refunds": "refunds",
+    "spend_gross": "what was paid",
+    "spend_refunded": "money back",
 }
 FIXED = {
     "tenure_days": "days since first seen",
@@ -81,8 +84,9 @@ def feature_effects(model: Estimator, *, table: pl.DataFrame) -> pl.DataFrame:
     all features' together; `direction` says whether more of the feature goes with a higher prediction. At most 2,000
     users, evenly spread over the table, are read. A model of two stages has both stages weighted equally.
 
-    Empty for models without trees.
+    Of a model that takes refunds apart, the effects are those on what is paid. Empty for models without trees.
     """
+    model = model.gross_ if isinstance(model, ApartValue) else model
     stages = [part for part in vars(model).values() if isinstance(part, Ensemble)]
     design = vars(model).get("design_")
     if not stages or design is None:

@@ -1,27 +1,26 @@
 """All tasks together: the models that earlier folds picked, fitted on everything known, saved, and asked for users."""
 
 import json
-from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Self
 
-import numpy as np
 import polars as pl
 
 from sojourn import __version__
 from sojourn.core import Estimator, fingerprint, need_columns
 from sojourn.evaluate import BootstrapSpec
-from sojourn.lifetime._boost import Floats
 from sojourn.lifetime._design import KEYS, labelled
+from sojourn.lifetime._rising import rising
 from sojourn.lifetime._store import load_model, save_model
 from sojourn.lifetime.compare import choose
 from sojourn.lifetime.interval import SpendInterval, fit_interval, with_interval
 from sojourn.lifetime.models import baselines_of, load_model_of, make_model
+from sojourn.lifetime.refunds import ApartValue, RefundForecast, gross_column, has_flows, reconciled, refunds_column
 from sojourn.lifetime.spec import ChurnSpec, LifetimeSpec, ValueSpec
 
-INTERVAL, BASELINES = "interval", "baselines"
+INTERVAL, BASELINES, REFUNDS = "interval", "baselines", "refunds"
 
 
 class Lifetime(Estimator):
@@ -35,13 +34,17 @@ class Lifetime(Estimator):
     interval holds the truth for a share `level` of users; a longer horizon never holds less than a shorter one),
     `churn_prob_<N>`, and on every row `model_version` and `fingerprint`, which say by what it was predicted.
 
-    Learned: `chosen_` (model by task), `models_`, `intervals_`, `baselines_` (the task's dumb models, for
-    `evaluate_model`), `trained_on_` (as-of dates by task), `fingerprint_`.
+    Where money flows back, `gross_<N>` and `refunds_<N>` follow each interval, and `ltv_<N>` is their difference: both
+    rise over horizons, the difference may fall (`reconciled`).
+
+    Learned: `chosen_` (model by task), `models_`, `intervals_`, `refunds_` (by task; empty where nothing flows back),
+    `baselines_` (the task's dumb models, for `evaluate_model`), `trained_on_` (as-of dates by task), `fingerprint_`.
     """
 
     chosen_: dict[str, str]
     models_: dict[str, Estimator]
     intervals_: dict[str, SpendInterval]
+    refunds_: dict[str, RefundForecast]
     baselines_: dict[str, dict[str, Estimator]]
     trained_on_: dict[str, tuple[date, ...]]
     fingerprint_: str
@@ -53,6 +56,7 @@ class Lifetime(Estimator):
         """Choose where no model is named, fit every task, learn the intervals; returns itself."""
         need_columns(table, [*KEYS, *(task.label for task in self.spec.tasks())], where="lifetime.Lifetime.fit")
         self.chosen_, self.models_, self.intervals_, self.baselines_, self.trained_on_ = {}, {}, {}, {}, {}
+        self.refunds_ = {}
         for task in self.spec.tasks():
             self._fit_task(only_task(table, task), task)
         self.fingerprint_ = self._fingerprint()
@@ -77,8 +81,22 @@ class Lifetime(Estimator):
                 continue
             both = with_interval(self.intervals_[task.name], features=features, predicted=predicted)
             found = found.with_columns(both.drop(KEYS))
-        found = found.with_columns(rising(found, [task.name for task in self.spec.value_tasks()]))
+            if self.refunds_:
+                found = found.with_columns(self._parts(task, features, predicted).drop(KEYS))
+        if self.refunds_:
+            found = reconciled(found, tasks=self.spec.value_tasks(), features=features)
+        else:
+            found = found.with_columns(rising(found, [task.name for task in self.spec.value_tasks()]))
         return found.with_columns(model_version=pl.lit(f"sojourn {__version__}"), fingerprint=pl.lit(self.fingerprint_))
+
+    def _parts(self, task: ValueSpec, features: pl.DataFrame, predicted: pl.DataFrame) -> pl.DataFrame:
+        """What is paid and what flows back; by a model of the difference, it and the refunds are what is paid."""
+        model = self.models_[task.name]
+        if isinstance(model, ApartValue):
+            return model.parts(features)
+        back = self.refunds_[task.name].predict(features)
+        paid = (predicted[task.name] + back[refunds_column(task)]).clip(lower_bound=0.0)
+        return back.select(*KEYS, paid.alias(gross_column(task)), refunds_column(task))
 
     def columns(self) -> list[str]:
         """The columns that `predict` writes, in order.
@@ -86,8 +104,11 @@ class Lifetime(Estimator):
         >>> Lifetime(LifetimeSpec(horizons_days=(30,))).columns()[2:6]
         ['ltv_30', 'ltv_30_low', 'ltv_30_high', 'churn_prob_30']
         """
+        parts = (gross_column, refunds_column) if vars(self).get("refunds_") else ()
         values = [
-            name for task in self.spec.value_tasks() for name in (task.name, f"{task.name}_low", f"{task.name}_high")
+            name
+            for task in self.spec.value_tasks()
+            for name in (task.name, f"{task.name}_low", f"{task.name}_high", *(part(task) for part in parts))
         ]
         return [*KEYS, *values, churn_column(self.spec.churn_task()), "model_version", "fingerprint"]
 
@@ -99,6 +120,7 @@ class Lifetime(Estimator):
             "chosen": self.chosen_,
             "trained_on": {name: [day.isoformat() for day in days] for name, days in self.trained_on_.items()},
             "fingerprint": self.fingerprint_,
+            "refunds": bool(self.refunds_),
         }
         save_model(path, model=self, learned=learned)
 
@@ -115,6 +137,8 @@ class Lifetime(Estimator):
         model.models_ = {name: load_model_of(path / name) for name in model.chosen_}
         values = [task.name for task in model.spec.value_tasks()]
         model.intervals_ = {name: SpendInterval.load(path / name / INTERVAL) for name in values}
+        kept = values if learned["refunds"] else []
+        model.refunds_ = {name: RefundForecast.load(path / name / REFUNDS) for name in kept}
         model.baselines_ = {
             task.name: {name: load_model_of(path / task.name / BASELINES / name) for name in baselines_of(task)}
             for task in model.spec.tasks()
@@ -132,6 +156,8 @@ class Lifetime(Estimator):
         self.models_[task.name] = make_model(chosen, spec=task).fit(rows)
         self.baselines_[task.name] = {name: make_model(name, spec=task).fit(rows) for name in baselines_of(task)}
         if isinstance(task, ValueSpec):
+            if self.spec.refunds == "apart" and has_flows(table, spec=task):
+                self.refunds_[task.name] = RefundForecast(task).fit(rows)
             self.intervals_[task.name] = fit_interval(self.models_[task.name], table=rows, level=self.spec.level)
 
     def _fingerprint(self) -> str:
@@ -146,40 +172,12 @@ class Lifetime(Estimator):
             model.save(path / name)
         for name, interval in self.intervals_.items():
             interval.save(path / name / INTERVAL)
+        for name, refunds in self.refunds_.items():
+            refunds.save(path / name / REFUNDS)
         for task, baselines in self.baselines_.items():
             for name, model in baselines.items():
                 model.save(path / task / BASELINES / name)
         return sorted(found for found in path.rglob("*") if found.is_file())
-
-
-def rising(table: pl.DataFrame, names: Sequence[str]) -> list[pl.Series]:
-    """The predictions and ends of intervals of these horizons, shortest first, made to rise row by row.
-
-    Models of different horizons know nothing of each other. Where a longer one says less, both take the mean, and so
-    on until all rise (the nearest rising numbers: isotonic regression, by pooling adjacent violators).
-
-    >>> table = pl.DataFrame({"ltv_30": [4.0, 1.0], "ltv_90": [2.0, 3.0]})
-    >>> [column.to_list() for column in rising(table, ["ltv_30", "ltv_90"])]
-    [[3.0, 1.0], [3.0, 3.0]]
-    """
-    found = []
-    for end in ("", "_low", "_high"):
-        columns = [f"{name}{end}" for name in names if f"{name}{end}" in table.columns]
-        sums = np.cumsum(np.insert(table.select(columns).to_numpy(), 0, 0.0, axis=1), axis=1)
-        pooled = [_pooled(sums, at) for at in range(len(columns))]
-        found += [pl.Series(name, column) for name, column in zip(columns, pooled, strict=True)]
-    return found
-
-
-def _pooled(sums: Floats, at: int) -> Floats:
-    """The place `at` of the nearest rising numbers: of the stretches around it, the largest smallest mean."""
-
-    def mean(first: int, last: int) -> Floats:
-        return np.asarray((sums[:, last + 1] - sums[:, first]) / (last + 1 - first))
-
-    lasts = range(at, sums.shape[1] - 1)
-    smallest = [np.min([mean(first, last) for last in lasts], axis=0) for first in range(at + 1)]
-    return np.asarray(np.max(smallest, axis=0))
 
 
 def churn_column(task: ChurnSpec) -> str:
@@ -189,4 +187,5 @@ def churn_column(task: ChurnSpec) -> str:
 
 def only_task(table: pl.DataFrame, task: ValueSpec | ChurnSpec) -> pl.DataFrame:
     """The table without the labels of other tasks: a feature must never be one of them."""
-    return table.drop([name for name in table.columns if name.startswith("label_") and name != task.label])
+    own = {task.label} if isinstance(task, ChurnSpec) else {task.label, task.gross.label, task.refunded.label}
+    return table.drop([name for name in table.columns if name.startswith("label_") and name not in own])

@@ -13,15 +13,18 @@ from sojourn.lifetime.baselines import Baseline, BaselineSpec
 from sojourn.lifetime.churn import ChurnBaseline, ChurnBaselineSpec, ChurnTrees
 from sojourn.lifetime.process_value import ProcessValue, ProcessValueSpec, columns_read
 from sojourn.lifetime.purchase_process import ProcessModel
+from sojourn.lifetime.refunds import ApartValue, ApartValueSpec, has_flows
 from sojourn.lifetime.sequence_value import SequenceValue, SequenceValueSpec
 from sojourn.lifetime.single_stage import SingleStage, SingleStageSpec
 from sojourn.lifetime.spec import ChurnSpec, ValueSpec
 from sojourn.lifetime.two_stage import TwoStage
 
 LEAST_BUYERS = 90
+APART = {"two_stage_apart": "two_stage", "median_scaled_apart": "median_scaled"}
 CLASSES: tuple[type[Estimator], ...] = (
     SingleStage,
     TwoStage,
+    ApartValue,
     SequenceValue,
     ProcessValue,
     Baseline,
@@ -42,6 +45,8 @@ def make_model(name: str, *, spec: ValueSpec | ChurnSpec) -> Estimator:
         return ChurnTrees(spec) if name == "churn_trees" else ChurnBaseline(ChurnBaselineSpec(**shared, rule=name))
     if name == "two_stage":
         return TwoStage(spec)
+    if name in APART:
+        return ApartValue(ApartValueSpec(**shared, paid_by=APART[name]))
     if name in ("pareto_nbd", "mbgnbd", "bgnbd"):
         return ProcessValue(ProcessValueSpec(**shared, process=name))
     if name == "sequence":
@@ -52,15 +57,19 @@ def make_model(name: str, *, spec: ValueSpec | ChurnSpec) -> Estimator:
 
 
 def usable(spec: ValueSpec | ChurnSpec, *, table: pl.DataFrame) -> tuple[str, ...]:
-    """The task's models that can learn from this table: purchase processes need to know when users bought, and buyers.
+    """The task's models that can learn from this table.
 
-    `LEAST_BUYERS` users who bought, and a third of them again: with fewer there is no process to learn.
+    Purchase processes need to know when users bought, and buyers: `LEAST_BUYERS` users who bought, and a third of them
+    again; with fewer there is no process to learn. Models that take refunds apart need the labels of both parts.
     """
     names: tuple[str, ...] = spec.models
-    processes = set(get_args(ProcessModel))
-    if isinstance(spec, ChurnSpec) or not processes & {*names} or _tells_of_buyers(table, value=spec.value):
+    if isinstance(spec, ChurnSpec):
         return names
-    return tuple(name for name in names if name not in processes) or names
+    out: set[str] = set() if has_flows(table, spec=spec) else {*APART}
+    processes = set(get_args(ProcessModel))
+    if processes & {*names} and not _tells_of_buyers(table, value=spec.value):
+        out |= processes
+    return tuple(name for name in names if name not in out) or names
 
 
 def _tells_of_buyers(table: pl.DataFrame, *, value: str) -> bool:
@@ -96,6 +105,8 @@ def model_label(name: str, *, spec: ValueSpec | ChurnSpec) -> str:
         "mean": "Trees, mean",
         "tweedie": "Trees, Tweedie",
         "two_stage": "Trees, two stages",
+        "two_stage_apart": "Trees, two stages, refunds apart",
+        "median_scaled_apart": "Trees, scaled median, refunds apart",
         "sequence": "Network over sequences",
         "pareto_nbd": "Pareto/NBD, gamma-gamma",
         "mbgnbd": "MBG/NBD, gamma-gamma",

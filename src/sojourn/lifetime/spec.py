@@ -11,6 +11,8 @@ Days = Annotated[int, Field(ge=1, le=3650)]
 ValueModel = Literal[
     "two_stage",
     "median_scaled",
+    "two_stage_apart",
+    "median_scaled_apart",
     "median",
     "mean",
     "tweedie",
@@ -67,6 +69,9 @@ class ValueSpec(TaskSpec):
 
     `little_share`: a user contributes little or nothing who spends at most this share of the median spender's spend.
 
+    Where money flows back, the value is net: `label_<value>_gross_<N>d` less `label_<value>_refunded_<N>d`, both
+    never negative. Models that take the two apart read these labels and the windows of the same names.
+
     >>> ValueSpec(horizon_days=30).name
     'ltv_30'
     """
@@ -84,6 +89,34 @@ class ValueSpec(TaskSpec):
     def label(self) -> str:
         """The column of what was spent."""
         return f"label_{self.value}_{self.horizon_days}d"
+
+    @property
+    def gross(self) -> "ValueSpec":
+        """The same task for what is paid, before anything flows back."""
+        return self._of(gross_of(self.value))
+
+    @property
+    def refunded(self) -> "ValueSpec":
+        """The same task for what flows back."""
+        return self._of(refunded_of(self.value))
+
+    def _of(self, value: str) -> "ValueSpec":
+        shared = {name: getattr(self, name) for name in ValueSpec.model_fields}
+        return ValueSpec(**{**shared, "value": value, "additive": tuple(dict.fromkeys((*self.additive, value)))})
+
+
+def gross_of(value: str) -> str:
+    """The aggregate of what is paid: the positive amounts of a value.
+
+    >>> gross_of("spend")
+    'spend_gross'
+    """
+    return f"{value}_gross"
+
+
+def refunded_of(value: str) -> str:
+    """The aggregate of what flows back: the negative amounts of a value, their sign turned."""
+    return f"{value}_refunded"
 
 
 class ChurnSpec(TaskSpec):
@@ -117,6 +150,8 @@ class LifetimeSpec(Spec):
       folds pick.
     - `sequences`: when given, tables carry each user's last events and days, and the value tasks have the model
       `sequence` too, which needs the extra `torch`. In the settings: the section `[lifetime.sequences]`.
+    - `refunds`: where amounts are negative, what is paid and what flows back are forecast `apart` and compared with
+      forecasts of the difference; with `net` the difference alone is forecast.
     - `level` is the share of users whose spend lies inside their interval; `replicates` how often users are resampled
       for the intervals of figures; `unit` goes before amounts in reports ("$").
 
@@ -140,6 +175,7 @@ class LifetimeSpec(Spec):
     little_share: float = Field(default=0.1, ge=0, lt=1)
     boost: BoostSpec = BoostSpec()
     sequences: SequenceSpec | None = None
+    refunds: Literal["apart", "net"] = "apart"
 
     @model_validator(mode="after")
     def _each_horizon_once(self) -> "LifetimeSpec":
@@ -172,4 +208,5 @@ class LifetimeSpec(Spec):
         return (*self.value_tasks(), self.churn_task())
 
     def _shared(self) -> dict[str, object]:
-        return {name: getattr(self, name) for name in ("train_as_ofs", "folds", "additive", "boost")}
+        sums = tuple(dict.fromkeys((*self.additive, self.value, gross_of(self.value), refunded_of(self.value))))
+        return {"additive": sums, **{name: getattr(self, name) for name in ("train_as_ofs", "folds", "boost")}}

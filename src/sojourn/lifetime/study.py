@@ -75,7 +75,7 @@ def run_study(
         model = Lifetime(spec.with_changes(models={**picked, **spec.models})).fit(table)
         model.save(out / MODELS_FOLDER)
         advance(1)
-        users = scoring_table(warehouse, features=features, as_of=end, sequences=spec.sequences)
+        users = scoring_table(warehouse, features=features, as_of=end, spec=spec, flows=bool(model.refunds_))
         predicted = _predict(model, users, out)
         advance(1)
         _write_comparisons(comparisons, out)
@@ -122,7 +122,7 @@ def predict_users(
     as_of: date | None = None,
 ) -> Predicted:
     """Predict every user as of a day (default: the day after the last in the log); write predictions and lists."""
-    users = scoring_table(warehouse, features=features, as_of=as_of, sequences=model.spec.sequences)
+    users = scoring_table(warehouse, features=features, as_of=as_of, spec=model.spec, flows=bool(model.refunds_))
     return _predict(model, users, out)
 
 
@@ -135,7 +135,8 @@ def evaluate_models(
     as_of: date | None = None,
 ) -> dict[str, Scores]:
     """Judge saved models on a day they have not seen (default: the first such); write `metrics.json` into `out`."""
-    table = judged_table(warehouse, spec=model.spec, as_of=as_of or model.known_until, features=features)
+    day = as_of or model.known_until
+    table = judged_table(warehouse, spec=model.spec, as_of=day, features=features, flows=bool(model.refunds_))
     scores = evaluate_model(model, table=table, bootstrap=BootstrapSpec(replicates=model.spec.replicates))
     write_metrics(out / METRICS_FILE, scores.values())
     return scores

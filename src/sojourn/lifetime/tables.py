@@ -8,6 +8,7 @@ import polars as pl
 from sojourn.core import BadInput, MissingTable
 from sojourn.evaluate import as_of_grid
 from sojourn.features import FeatureSpec, LabelSpec, SequenceSpec, feature_table, sequence_table, training_set
+from sojourn.lifetime._flows import flows_back, with_flow_labels, with_flows
 from sojourn.lifetime.compare import split_of
 from sojourn.lifetime.spec import ChurnSpec, LifetimeSpec, ValueSpec
 from sojourn.warehouse import Warehouse
@@ -36,7 +37,13 @@ def training_table(
     labels = [task.label for task in spec.tasks()]
     table = pl.concat(parts, how="diagonal_relaxed").sort("as_of", "user_id")
     others = [name for name in table.columns if name.startswith("label_") and name not in labels]
-    return with_sequences(warehouse, table.drop(others), spec=spec.sequences)
+    table = table.drop(others)
+    if spec.refunds == "apart" and flows_back(warehouse, features=features, value=spec.value, end=end):
+        table = with_flows(warehouse, table, features=features, value=spec.value)
+        table = with_flow_labels(
+            warehouse, table, features=features, value=spec.value, horizons_days=spec.horizons_days, end=end
+        )
+    return with_sequences(warehouse, table, spec=spec.sequences)
 
 
 def scoring_table(
@@ -44,14 +51,19 @@ def scoring_table(
     *,
     features: FeatureSpec | None = None,
     as_of: date | None = None,
-    sequences: SequenceSpec | None = None,
+    spec: LifetimeSpec | None = None,
+    flows: bool = False,
 ) -> pl.DataFrame:
     """Features of every user as seen from one day (default: the day after the last one in the log).
 
-    With `sequences` as `LifetimeSpec.sequences` has it.
+    With sequences where `spec` has them, and with what was paid and refunded (`flows`) where a model has learned from
+    it: `bool(Lifetime.refunds_)`.
     """
-    found = feature_table(warehouse, features or FeatureSpec(), as_of or log_days(warehouse)[1])
-    return with_sequences(warehouse, found, spec=sequences)
+    spec, features = spec or LifetimeSpec(), features or FeatureSpec()
+    found = feature_table(warehouse, features, as_of or log_days(warehouse)[1])
+    if flows:
+        found = with_flows(warehouse, found, features=features, value=spec.value)
+    return with_sequences(warehouse, found, spec=spec.sequences)
 
 
 def with_sequences(warehouse: Warehouse, table: pl.DataFrame, *, spec: SequenceSpec | None) -> pl.DataFrame:
@@ -109,15 +121,25 @@ def _with_labels(features: FeatureSpec, spec: LifetimeSpec, horizons: tuple[int,
 
 
 def judged_table(
-    warehouse: Warehouse, *, spec: LifetimeSpec, as_of: date, features: FeatureSpec | None = None
+    warehouse: Warehouse,
+    *,
+    spec: LifetimeSpec,
+    as_of: date,
+    features: FeatureSpec | None = None,
+    flows: bool = False,
 ) -> pl.DataFrame:
-    """Features as of one day, and the labels of every task whose window had ended when the log ends."""
-    end = log_days(warehouse)[1]
+    """Features as of one day, and the labels of every task whose window had ended when the log ends.
+
+    `flows` is `scoring_table`'s.
+    """
+    end, features = log_days(warehouse)[1], features or FeatureSpec()
     horizons = tuple(n for n in _horizons(spec) if as_of + timedelta(days=n) <= end)
     if not horizons:
         raise BadInput(
             f"lifetime.judged_table: no label window that begins on {as_of} had ended when the log ends, on {end}. "
             f"The latest day that can be judged is {end - timedelta(days=_horizons(spec)[0])}."
         )
-    found = training_set(warehouse, _with_labels(features or FeatureSpec(), spec, horizons), [as_of])
+    found = training_set(warehouse, _with_labels(features, spec, horizons), [as_of])
+    if flows:
+        found = with_flows(warehouse, found, features=features, value=spec.value)
     return with_sequences(warehouse, found, spec=spec.sequences)
