@@ -7,6 +7,7 @@ from sojourn.lifetime.compare import Choice, Comparison, FoldResult, choose, com
 from sojourn.lifetime.distribution import SpendDistribution, SpendDistributionSpec
 from sojourn.lifetime.effects import feature_effects
 from sojourn.lifetime.evaluation import evaluate_model
+from sojourn.lifetime.extrapolation import Extrapolation, ExtrapolationSpec
 from sojourn.lifetime.forecast import Lifetime
 from sojourn.lifetime.gamma_gamma import GammaGamma, GammaGammaSpec
 from sojourn.lifetime.interval import SpendInterval, SpendIntervalSpec
@@ -72,6 +73,8 @@ __all__ = [
     "ChurnTrees",
     "Comparison",
     "DailyTrees",
+    "Extrapolation",
+    "ExtrapolationSpec",
     "FittedRetention",
     "FoldResult",
     "GammaGamma",

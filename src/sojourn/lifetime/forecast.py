@@ -15,6 +15,14 @@ from sojourn.lifetime._design import KEYS, labelled
 from sojourn.lifetime._rising import rising
 from sojourn.lifetime._store import load_model, save_model
 from sojourn.lifetime.compare import choose
+from sojourn.lifetime.extrapolation import (
+    EXTRAPOLATED,
+    GROWTH,
+    Extrapolation,
+    ExtrapolationSpec,
+    bases_of,
+    extrapolated_column,
+)
 from sojourn.lifetime.interval import SpendInterval, fit_interval, with_interval
 from sojourn.lifetime.models import baselines_of, load_model_of, make_model
 from sojourn.lifetime.refunds import ApartValue, RefundForecast, gross_column, has_flows, reconciled, refunds_column
@@ -35,16 +43,19 @@ class Lifetime(Estimator):
     `churn_prob_<N>`, and on every row `model_version` and `fingerprint`, which say by what it was predicted.
 
     Where money flows back, `gross_<N>` and `refunds_<N>` follow each interval, and `ltv_<N>` is their difference: both
-    rise over horizons, the difference may fall (`reconciled`).
+    rise over horizons, the difference may fall (`reconciled`). A horizon that history is too short for is what the
+    longest learned one grows to (`Extrapolation`), marked by `ltv_<N>_extrapolated`: its error is not measured.
 
     Learned: `chosen_` (model by task), `models_`, `intervals_`, `refunds_` (by task; empty where nothing flows back),
-    `baselines_` (the task's dumb models, for `evaluate_model`), `trained_on_` (as-of dates by task), `fingerprint_`.
+    `extrapolations_` (by task), `baselines_` (the task's dumb models, for `evaluate_model`), `trained_on_` (as-of dates
+    by task), `fingerprint_`.
     """
 
     chosen_: dict[str, str]
     models_: dict[str, Estimator]
     intervals_: dict[str, SpendInterval]
     refunds_: dict[str, RefundForecast]
+    extrapolations_: dict[str, Extrapolation]
     baselines_: dict[str, dict[str, Estimator]]
     trained_on_: dict[str, tuple[date, ...]]
     fingerprint_: str
@@ -56,9 +67,13 @@ class Lifetime(Estimator):
         """Choose where no model is named, fit every task, learn the intervals; returns itself."""
         need_columns(table, [*KEYS, *(task.label for task in self.spec.tasks())], where="lifetime.Lifetime.fit")
         self.chosen_, self.models_, self.intervals_, self.baselines_, self.trained_on_ = {}, {}, {}, {}, {}
-        self.refunds_ = {}
+        self.refunds_, self.extrapolations_ = {}, {}
+        bases = bases_of(table, spec=self.spec)
         for task in self.spec.tasks():
-            self._fit_task(only_task(table, task), task)
+            if task.name in bases:
+                self._extrapolate(table, task, bases[task.name])
+            else:
+                self._fit_task(only_task(table, task), task)
         self.fingerprint_ = self._fingerprint()
         return self
 
@@ -66,8 +81,8 @@ class Lifetime(Estimator):
     def known_until(self) -> date:
         """The first day of which nothing was seen: predictions from this day on are honest."""
         self.check_fitted("trained_on_")
-        ends = (self.trained_on_[task.name][-1] + timedelta(days=task.horizon_days) for task in self.spec.tasks())
-        return max(ends)
+        learned = (task for task in self.spec.tasks() if task.name in self.models_)
+        return max(self.trained_on_[task.name][-1] + timedelta(days=task.horizon_days) for task in learned)
 
     def predict(self, table: pl.DataFrame) -> pl.DataFrame:
         """Every prediction for every row, in the order of the table; label columns are not read."""
@@ -75,6 +90,9 @@ class Lifetime(Estimator):
         features = table.drop(pl.selectors.starts_with("label_"))
         found = features.select(KEYS)
         for task in self.spec.tasks():
+            if task.name in self.extrapolations_:
+                found = found.with_columns(self._grown(task.name, found, features))
+                continue
             predicted = self.models_[task.name].predict(features)
             if isinstance(task, ChurnSpec):
                 found = found.with_columns(predicted[task.name].alias(churn_column(task)))
@@ -98,18 +116,30 @@ class Lifetime(Estimator):
         paid = (predicted[task.name] + back[refunds_column(task)]).clip(lower_bound=0.0)
         return back.select(*KEYS, paid.alias(gross_column(task)), refunds_column(task))
 
+    def _grown(self, name: str, found: pl.DataFrame, features: pl.DataFrame) -> list[pl.Series | pl.Expr]:
+        """All columns of the base's horizon grown to a longer one, and the mark."""
+        extrapolation = self.extrapolations_[name]
+        base, task = (
+            next(task for task in self.spec.value_tasks() if task.horizon_days == days)
+            for days in (extrapolation.spec.base_days, extrapolation.spec.horizon_days)
+        )
+        growth = extrapolation.predict(features)[GROWTH]
+        pairs = zip(self._value_columns(base), self._value_columns(task), strict=False)
+        grown: list[pl.Series | pl.Expr] = [(found[old] * growth).alias(new) for old, new in pairs]
+        return [*grown, pl.lit(value=True).alias(extrapolated_column(task))]
+
+    def _value_columns(self, task: ValueSpec) -> list[str]:
+        parts = (gross_column(task), refunds_column(task)) if vars(self).get("refunds_") else ()
+        marks = [extrapolated_column(task)] if task.name in vars(self).get("extrapolations_", {}) else []
+        return [task.name, f"{task.name}_low", f"{task.name}_high", *parts, *marks]
+
     def columns(self) -> list[str]:
         """The columns that `predict` writes, in order.
 
         >>> Lifetime(LifetimeSpec(horizons_days=(30,))).columns()[2:6]
         ['ltv_30', 'ltv_30_low', 'ltv_30_high', 'churn_prob_30']
         """
-        parts = (gross_column, refunds_column) if vars(self).get("refunds_") else ()
-        values = [
-            name
-            for task in self.spec.value_tasks()
-            for name in (task.name, f"{task.name}_low", f"{task.name}_high", *(part(task) for part in parts))
-        ]
+        values = [name for task in self.spec.value_tasks() for name in self._value_columns(task)]
         return [*KEYS, *values, churn_column(self.spec.churn_task()), "model_version", "fingerprint"]
 
     def save(self, path: Path) -> None:
@@ -134,14 +164,18 @@ class Lifetime(Estimator):
             name: tuple(date.fromisoformat(day) for day in days) for name, days in learned["trained_on"].items()
         }
         model.fingerprint_ = learned["fingerprint"]
-        model.models_ = {name: load_model_of(path / name) for name in model.chosen_}
-        values = [task.name for task in model.spec.value_tasks()]
+        learned_tasks = [task for task in model.spec.tasks() if model.chosen_[task.name] != EXTRAPOLATED]
+        model.models_ = {task.name: load_model_of(path / task.name) for task in learned_tasks}
+        model.extrapolations_ = {
+            name: Extrapolation.load(path / name) for name, chosen in model.chosen_.items() if chosen == EXTRAPOLATED
+        }
+        values = [task.name for task in learned_tasks if isinstance(task, ValueSpec)]
         model.intervals_ = {name: SpendInterval.load(path / name / INTERVAL) for name in values}
         kept = values if learned["refunds"] else []
         model.refunds_ = {name: RefundForecast.load(path / name / REFUNDS) for name in kept}
         model.baselines_ = {
             task.name: {name: load_model_of(path / task.name / BASELINES / name) for name in baselines_of(task)}
-            for task in model.spec.tasks()
+            for task in learned_tasks
         }
         return model
 
@@ -160,6 +194,11 @@ class Lifetime(Estimator):
                 self.refunds_[task.name] = RefundForecast(task).fit(rows)
             self.intervals_[task.name] = fit_interval(self.models_[task.name], table=rows, level=self.spec.level)
 
+    def _extrapolate(self, table: pl.DataFrame, task: ValueSpec | ChurnSpec, base: ValueSpec) -> None:
+        spec = ExtrapolationSpec(base_days=base.horizon_days, horizon_days=task.horizon_days, value=self.spec.value)
+        self.extrapolations_[task.name], self.chosen_[task.name] = Extrapolation(spec).fit(table), EXTRAPOLATED
+        self.trained_on_[task.name] = self.trained_on_[base.name]
+
     def _fingerprint(self) -> str:
         """Sixteen digits for the settings and for every byte that the models and intervals are saved as."""
         with TemporaryDirectory() as folder:
@@ -172,6 +211,8 @@ class Lifetime(Estimator):
             model.save(path / name)
         for name, interval in self.intervals_.items():
             interval.save(path / name / INTERVAL)
+        for name, extrapolation in self.extrapolations_.items():
+            extrapolation.save(path / name)
         for name, refunds in self.refunds_.items():
             refunds.save(path / name / REFUNDS)
         for task, baselines in self.baselines_.items():

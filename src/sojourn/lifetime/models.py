@@ -67,12 +67,13 @@ def usable(spec: ValueSpec | ChurnSpec, *, table: pl.DataFrame) -> tuple[str, ..
         return names
     out: set[str] = set() if has_flows(table, spec=spec) else {*APART}
     processes = set(get_args(ProcessModel))
-    if processes & {*names} and not _tells_of_buyers(table, value=spec.value):
+    if processes & {*names} and not tells_of_buyers(table, value=spec.value):
         out |= processes
     return tuple(name for name in names if name not in out) or names
 
 
-def _tells_of_buyers(table: pl.DataFrame, *, value: str) -> bool:
+def tells_of_buyers(table: pl.DataFrame, *, value: str) -> bool:
+    """Whether a table says when users bought, and has enough who did, and who did again."""
     if not {*columns_read(value)} <= {*table.columns}:
         return False
     days = table.group_by("user_id").agg(pl.col("purchase_days_all").max())["purchase_days_all"].fill_null(0)

@@ -7,6 +7,7 @@ import polars as pl
 from sojourn.core import BadInput, fingerprint
 from sojourn.features import FeatureSpec, write_features
 from sojourn.lifetime._flows import KEYS, flow_query
+from sojourn.lifetime.extrapolation import extrapolated_column
 from sojourn.lifetime.forecast import Lifetime
 from sojourn.lifetime.tables import log_days
 from sojourn.warehouse import PartitionInfo, Warehouse
@@ -71,4 +72,6 @@ class _Predict:
 
 def _kinds(model: Lifetime) -> dict[str, str]:
     words = {"user_id", "model_version", "fingerprint"}
-    return {name: "VARCHAR" if name in words else "DOUBLE" for name in model.columns() if name != "as_of"}
+    marks = {extrapolated_column(task) for task in model.spec.value_tasks()}
+    kinds = {**dict.fromkeys(words, "VARCHAR"), **dict.fromkeys(marks, "BOOLEAN")}
+    return {name: kinds.get(name, "DOUBLE") for name in model.columns() if name != "as_of"}

@@ -152,6 +152,8 @@ class LifetimeSpec(Spec):
       `sequence` too, which needs the extra `torch`. In the settings: the section `[lifetime.sequences]`.
     - `refunds`: where amounts are negative, what is paid and what flows back are forecast `apart` and compared with
       forecasts of the difference; with `net` the difference alone is forecast.
+    - `long_horizons`: a horizon that history is too short to choose a model for, and that has none named, is
+      extrapolated from the longest that can be learned (`Extrapolation`), and marked; with `refuse`, refused.
     - `level` is the share of users whose spend lies inside their interval; `replicates` how often users are resampled
       for the intervals of figures; `unit` goes before amounts in reports ("$").
 
@@ -176,6 +178,7 @@ class LifetimeSpec(Spec):
     boost: BoostSpec = BoostSpec()
     sequences: SequenceSpec | None = None
     refunds: Literal["apart", "net"] = "apart"
+    long_horizons: Literal["extrapolate", "refuse"] = "extrapolate"
 
     @model_validator(mode="after")
     def _each_horizon_once(self) -> "LifetimeSpec":

@@ -14,6 +14,7 @@ from sojourn.evaluate.scores import write_whole
 from sojourn.features import FeatureSpec
 from sojourn.lifetime.compare import Comparison, compare
 from sojourn.lifetime.evaluation import evaluate_model
+from sojourn.lifetime.extrapolation import bases_of
 from sojourn.lifetime.forecast import Lifetime, only_task
 from sojourn.lifetime.report import Outlook, write_report
 from sojourn.lifetime.spec import LifetimeSpec
@@ -149,9 +150,11 @@ def scores_summary(scores: Mapping[str, Scores]) -> pl.DataFrame:
 
 def _compare_all(table: pl.DataFrame, spec: LifetimeSpec) -> tuple[Comparison, ...]:
     bootstrap = BootstrapSpec(replicates=spec.replicates)
+    bases = bases_of(table, spec=spec)
+    tasks = [task for task in spec.tasks() if task.name not in bases]
     found = []
-    with progress("Models compared", total=len(spec.tasks())) as advance:
-        for task in spec.tasks():
+    with progress("Models compared", total=len(tasks)) as advance:
+        for task in tasks:
             found.append(compare(only_task(table, task), spec=task, level=spec.level, bootstrap=bootstrap))
             advance(1)
     return tuple(found)

@@ -22,7 +22,8 @@ def training_table(
     `end` is the first day that is not known (default: the day after the last one in the log); no label window reaches
     beyond it. A label whose window had not ended is null. `features` defaults to `FeatureSpec()`.
 
-    Raises `BadInput` when the log is shorter than `spec.history_days` plus the longest horizon, `MissingTable`.
+    Raises `BadInput` when the log is shorter than `spec.history_days` plus the shortest horizon (any horizon that has a
+    model named, or by `long_horizons = "refuse"`), `MissingTable`.
     """
     features = features or FeatureSpec()
     days = log_days(warehouse)
@@ -37,7 +38,8 @@ def training_table(
     labels = [task.label for task in spec.tasks()]
     table = pl.concat(parts, how="diagonal_relaxed").sort("as_of", "user_id")
     others = [name for name in table.columns if name.startswith("label_") and name not in labels]
-    table = table.drop(others)
+    unended = [pl.lit(None, pl.Float64).alias(label) for label in labels if label not in table.columns]
+    table = table.drop(others).with_columns(unended)
     if spec.refunds == "apart" and flows_back(warehouse, features=features, value=spec.value, end=end):
         table = with_flows(warehouse, table, features=features, value=spec.value)
         table = with_flow_labels(
@@ -90,15 +92,25 @@ def _needed(spec: LifetimeSpec, first: date, end: date) -> list[date]:
     """The dates that any fold of any task trains or is tested on, and those of the last fit."""
     found: set[date] = set()
     for task in spec.tasks():
-        grid = as_of_grid(
-            first,
-            end_day=end,
-            horizon_days=task.horizon_days,
-            step_days=spec.step_days,
-            history_days=spec.history_days,
-        )
+        try:
+            grid = as_of_grid(
+                first,
+                end_day=end,
+                horizon_days=task.horizon_days,
+                step_days=spec.step_days,
+                history_days=spec.history_days,
+            )
+        except BadInput:
+            if not _may_be_extrapolated(task, spec):
+                raise
+            continue
         found |= {*grid[-spec.train_as_ofs :], *_of_folds(grid, task)}
     return sorted(found)
+
+
+def _may_be_extrapolated(task: ValueSpec | ChurnSpec, spec: LifetimeSpec) -> bool:
+    longer = isinstance(task, ValueSpec) and task.horizon_days > min(spec.horizons_days)
+    return longer and task.name not in spec.models and spec.long_horizons == "extrapolate"
 
 
 def _of_folds(grid: Iterable[date], task: ValueSpec | ChurnSpec) -> set[date]:
