@@ -111,6 +111,19 @@ def evaluate(
     show_frame(scores_summary(scores), f"metrics: {out / 'metrics.json'}")
 
 
+@ltv.command(epilog="Example: sojourn ltv rates rates.csv --warehouse ./warehouse")
+def rates(
+    file: Annotated[Path, typer.Argument(help="CSV with the columns day, currency, rate.")],
+    warehouse: WAREHOUSE = Path("warehouse"),
+    config: CONFIG = None,
+) -> None:
+    """Put exchange rates into the warehouse: what a unit of each currency is worth in the one of the settings."""
+    from sojourn.lifetime import read_rates, write_rates
+
+    _, store = opened(warehouse, config)
+    typer.echo(f"{write_rates(store, read_rates(file)):,} rates: table rates in {warehouse}")
+
+
 def _spec(settings: dict[str, Any], horizon: list[int] | None) -> Any:
     from sojourn.lifetime import LifetimeSpec
 

@@ -12,6 +12,7 @@ from sojourn.lifetime.forecast import Lifetime
 from sojourn.lifetime.gamma_gamma import GammaGamma, GammaGammaSpec
 from sojourn.lifetime.interval import SpendInterval, SpendIntervalSpec
 from sojourn.lifetime.models import make_model, model_label
+from sojourn.lifetime.money import read_rates, valued, write_rates
 from sojourn.lifetime.process_charts import alive_chart, tracking_chart
 from sojourn.lifetime.process_value import ProcessValue, ProcessValueSpec
 from sojourn.lifetime.purchase_process import ProcessSpec, PurchaseProcess
@@ -142,6 +143,7 @@ __all__ = [
     "predict_retention",
     "predict_users",
     "profiles",
+    "read_rates",
     "retention_model",
     "retention_report",
     "retention_summary",
@@ -153,6 +155,8 @@ __all__ = [
     "scoring_table",
     "tracking_chart",
     "training_table",
+    "valued",
     "write_list",
+    "write_rates",
     "write_report",
 ]

@@ -9,6 +9,7 @@ from sojourn.features import FeatureSpec, write_features
 from sojourn.lifetime._flows import KEYS, flow_query
 from sojourn.lifetime.extrapolation import extrapolated_column
 from sojourn.lifetime.forecast import Lifetime
+from sojourn.lifetime.money import valued
 from sojourn.lifetime.tables import log_days
 from sojourn.warehouse import PartitionInfo, Warehouse
 
@@ -34,7 +35,7 @@ def score_users(
             "Predict in memory: predict_users(warehouse, model=model, out=...)"
         )
     as_of = as_of or log_days(warehouse)[1]
-    features = features or FeatureSpec()
+    features = valued(warehouse, features=features, spec=model.spec)
     stored = write_features(warehouse, features, as_of)
     partition = {"as_of": str(as_of)}
     wanted = fingerprint("predictions", stored.fingerprint, model.fingerprint_)

@@ -150,6 +150,10 @@ class LifetimeSpec(Spec):
       folds pick.
     - `sequences`: when given, tables carry each user's last events and days, and the value tasks have the model
       `sequence` too, which needs the extra `torch`. In the settings: the section `[lifetime.sequences]`.
+    - `margin`: with `value = "margin"`, what of an amount is worth having: a share (0.3), or SQL over one row of the
+      log (`"amount - cost"`).
+    - `currency`: the one that amounts are counted in; `rates`: what one unit of each other is worth in it. Those that
+      are not named come from the warehouse's table `rates`, day by day.
     - `refunds`: where amounts are negative, what is paid and what flows back are forecast `apart` and compared with
       forecasts of the difference; with `net` the difference alone is forecast.
     - `long_horizons`: a horizon that history is too short to choose a model for, and that has none named, is
@@ -177,6 +181,9 @@ class LifetimeSpec(Spec):
     little_share: float = Field(default=0.1, ge=0, lt=1)
     boost: BoostSpec = BoostSpec()
     sequences: SequenceSpec | None = None
+    margin: float | str | None = None
+    currency: str | None = Field(default=None, pattern=r"^[A-Za-z0-9]+$")
+    rates: dict[str, Annotated[float, Field(gt=0, lt=1_000_000)]] = Field(default_factory=dict)
     refunds: Literal["apart", "net"] = "apart"
     long_horizons: Literal["extrapolate", "refuse"] = "extrapolate"
 
@@ -194,6 +201,18 @@ class LifetimeSpec(Spec):
                 raise ValueError(f"models names the task {task!r}; the tasks are {list(known)}")
             if model not in known[task]:
                 raise ValueError(f"models names {model!r} for {task}; it may be one of {list(known[task])}")
+        return self
+
+    @model_validator(mode="after")
+    def _money_is_whole(self) -> "LifetimeSpec":
+        if self.margin is not None and self.value != "margin":
+            raise ValueError(f"margin = {self.margin!r} is declared and value is {self.value!r}; set value = 'margin'")
+        if isinstance(self.margin, float) and not 0 < self.margin <= 1:
+            raise ValueError(f"margin = {self.margin!r} is no share of an amount; it is above 0 and at most 1")
+        if self.rates and self.currency is None:
+            raise ValueError(f"rates of {sorted(self.rates)} are given and no currency; add currency = 'EUR'")
+        if self.rates.get(self.currency or "", 1.0) != 1:
+            raise ValueError(f"rates has {self.currency}, the currency itself, at another rate than 1; leave it out")
         return self
 
     def value_tasks(self) -> tuple[ValueSpec, ...]:

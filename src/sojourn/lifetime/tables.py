@@ -10,6 +10,7 @@ from sojourn.evaluate import as_of_grid
 from sojourn.features import FeatureSpec, LabelSpec, SequenceSpec, feature_table, sequence_table, training_set
 from sojourn.lifetime._flows import flows_back, with_flow_labels, with_flows
 from sojourn.lifetime.compare import split_of
+from sojourn.lifetime.money import valued
 from sojourn.lifetime.spec import ChurnSpec, LifetimeSpec, ValueSpec
 from sojourn.warehouse import Warehouse
 
@@ -25,8 +26,8 @@ def training_table(
     Raises `BadInput` when the log is shorter than `spec.history_days` plus the shortest horizon (any horizon that has a
     model named, or by `long_horizons = "refuse"`), `MissingTable`.
     """
-    features = features or FeatureSpec()
     days = log_days(warehouse)
+    features = valued(warehouse, features=features, spec=spec)
     end = end or days[1]
     wanted: dict[tuple[int, ...], list[date]] = {}
     for as_of in _needed(spec, days[0], end):
@@ -61,8 +62,9 @@ def scoring_table(
     With sequences where `spec` has them, and with what was paid and refunded (`flows`) where a model has learned from
     it: `bool(Lifetime.refunds_)`.
     """
-    spec, features = spec or LifetimeSpec(), features or FeatureSpec()
-    found = feature_table(warehouse, features, as_of or log_days(warehouse)[1])
+    spec, as_of = spec or LifetimeSpec(), as_of or log_days(warehouse)[1]
+    features = valued(warehouse, features=features, spec=spec)
+    found = feature_table(warehouse, features, as_of)
     if flows:
         found = with_flows(warehouse, found, features=features, value=spec.value)
     return with_sequences(warehouse, found, spec=spec.sequences)
@@ -144,7 +146,8 @@ def judged_table(
 
     `flows` is `scoring_table`'s.
     """
-    end, features = log_days(warehouse)[1], features or FeatureSpec()
+    end = log_days(warehouse)[1]
+    features = valued(warehouse, features=features, spec=spec)
     horizons = tuple(n for n in _horizons(spec) if as_of + timedelta(days=n) <= end)
     if not horizons:
         raise BadInput(
