@@ -20,7 +20,9 @@ def register(app: typer.Typer) -> None:
 
 @ltv.command(epilog="Example: sojourn ltv compare --horizon 30 --horizon 90 --out ./ltv")
 def compare(
-    out: Annotated[Path, typer.Option(help="Folder for metrics.json, comparison.csv and report.html.")] = Path("ltv"),
+    out: Annotated[Path, typer.Option(help="Folder for figures (metrics.json, two CSV files) and report.html.")] = Path(
+        "ltv"
+    ),
     horizon: HORIZON = None,
     as_of: AS_OF = None,
     warehouse: WAREHOUSE = Path("warehouse"),
@@ -28,13 +30,15 @@ def compare(
 ) -> None:
     """Fit every model on past dates, choose on the earlier folds, test once on the last."""
     from sojourn.cli.tables import show_frame
-    from sojourn.lifetime import compare_models, scores_summary
+    from sojourn.lifetime import compare_models, scores_summary, verdict
 
     settings, store = opened(warehouse, config)
     found = compare_models(
         store, spec=_spec(settings, horizon), out=out, features=features_of(settings), end=day_of(as_of)
     )
-    show_frame(scores_summary({each.spec.name: each.scores for each in found}), f"report: {out / 'report.html'}")
+    said = [f"{each.spec.name}: {verdict(each)}" for each in found]
+    figures = scores_summary({each.spec.name: each.scores for each in found})
+    show_frame(figures, "\n".join([*said, f"report: {out / 'report.html'}"]))
 
 
 @ltv.command(epilog="Example: sojourn ltv fit --out ./models --as-of 2017-10-03")

@@ -41,9 +41,11 @@ from sojourn.lifetime.retention.trees import DailyTrees
 from sojourn.lifetime.retention.triangle import cohort_triangle
 from sojourn.lifetime.rfm import rfm_table
 from sojourn.lifetime.scoring import score_users
+from sojourn.lifetime.segments import segment_scores
 from sojourn.lifetime.sequence_value import SequenceValue, SequenceValueSpec
 from sojourn.lifetime.single_stage import SingleStage, SingleStageSpec
 from sojourn.lifetime.spec import BoostSpec, ChurnSpec, LifetimeSpec, TaskSpec, ValueSpec
+from sojourn.lifetime.stack import Stack, StackSpec
 from sojourn.lifetime.study import (
     Predicted,
     Study,
@@ -57,6 +59,7 @@ from sojourn.lifetime.study import (
 from sojourn.lifetime.tables import judged_table, log_days, scoring_table, training_table
 from sojourn.lifetime.targets import TargetSpec, high_spenders_at_risk, likely_high_spenders, profiles, write_list
 from sojourn.lifetime.two_stage import TwoStage
+from sojourn.lifetime.verdict import verdict
 
 __all__ = [
     "ActivityBaseline",
@@ -105,6 +108,8 @@ __all__ = [
     "SpendDistributionSpec",
     "SpendInterval",
     "SpendIntervalSpec",
+    "Stack",
+    "StackSpec",
     "Study",
     "TargetSpec",
     "TaskSpec",
@@ -153,9 +158,11 @@ __all__ = [
     "score_users",
     "scores_summary",
     "scoring_table",
+    "segment_scores",
     "tracking_chart",
     "training_table",
     "valued",
+    "verdict",
     "write_list",
     "write_rates",
     "write_report",

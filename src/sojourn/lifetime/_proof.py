@@ -32,19 +32,14 @@ from sojourn.lifetime.compare import Comparison
 from sojourn.lifetime.effects import feature_effects
 from sojourn.lifetime.interval import TRUTH
 from sojourn.lifetime.models import model_label
+from sojourn.lifetime.segments import segment_scores
 from sojourn.lifetime.spec import ChurnSpec, LifetimeSpec
+from sojourn.lifetime.verdict import JUDGED, standing, verdict, verdict_sentence
 
 RIVAL = {"value": "repeat", "probability": "recency"}
-JUDGED = {"value": ("mae", "gini"), "probability": ("brier", "auc")}
 SHOWN = {
     "value": ("mae", "gini", "spearman", "lift_10", "rmse", "bias"),
     "probability": ("auc", "average_precision", "brier", "log_loss", "ece", "bias"),
-}
-IN_WORDS = {
-    "mae": "a user's prediction is off by",
-    "gini": "ranking (Gini)",
-    "brier": "squared error of the probability (Brier)",
-    "auc": "telling leavers from stayers (AUC)",
 }
 SHOWN_EFFECTS = 15
 
@@ -67,40 +62,6 @@ def proof_parts(comparisons: Sequence[Comparison], spec: LifetimeSpec) -> list[P
     return parts
 
 
-def verdict_sentence(comparison: Comparison, *, rival: str, unit: str = "") -> str:
-    """Whether the chosen model beat another on the last fold, metric by metric, with intervals, in words."""
-    labels = _labels(comparison)
-    if rival == comparison.chosen:
-        return f"The earlier folds picked **{labels[rival]}** itself: nothing that was learned did better there."
-    found = [_judged(comparison, rival, metric, unit) for metric in JUDGED[comparison.scores.kind]]
-    return (
-        f"**{labels[comparison.chosen]}** against **{labels[rival]}**, on users of the last fold: {'; '.join(found)}."
-    )
-
-
-def standing(metric: str, difference: Difference) -> str:
-    """`better`, `worse`, or `not told apart` when the interval of the difference holds zero."""
-    if difference.low is None or difference.high is None or difference.low <= 0 <= difference.high:
-        return "not told apart"
-    lower_is_better = METRICS[metric].better != "high"
-    return "better" if (difference.high < 0) == lower_is_better else "worse"
-
-
-def _judged(comparison: Comparison, rival: str, metric: str, unit: str) -> str:
-    models = comparison.scores.models
-    unit = unit if metric == "mae" else ""
-    digits = None if metric == "mae" else 3
-    one, other = (
-        number_text(models[name][metric].value, digits=digits, unit=unit) for name in (comparison.chosen, rival)
-    )
-    difference = comparison.differences[rival][metric]
-    verdict = standing(metric, difference)
-    digits = None if metric == "mae" else 4
-    ends = range_text(difference, digits=digits)
-    between = f", difference {number_text(difference.value, digits=digits)} (95 % interval {ends})" if ends else ""
-    return f"{IN_WORDS[metric]} {one} against {other}{between}: **{verdict}**"
-
-
 def _verdict(comparison: Comparison, spec: LifetimeSpec) -> list[Part]:
     kind, rival = comparison.scores.kind, RIVAL[comparison.scores.kind]
     what = f"spend in {comparison.spec.horizon_days} days" if kind == "value" else "churn"
@@ -121,6 +82,7 @@ def _verdict(comparison: Comparison, spec: LifetimeSpec) -> list[Part]:
     )
     return [
         *parts,
+        Prose(f"In short: {verdict(comparison, labels=labels)}"),
         Folded("How the model was chosen, and how it stands to each other", parts=_choice_tables(comparison)),
     ]
 
@@ -228,7 +190,26 @@ def _value_charts(comparison: Comparison, spec: LifetimeSpec) -> list[Part]:
             "the big spenders sooner.",
         ),
     ]
-    return [*parts, *_coverage_parts(comparison), *_effect_parts(comparison)]
+    return [*parts, *_coverage_parts(comparison), *_segment_parts(comparison, spec), *_effect_parts(comparison)]
+
+
+def _segment_parts(comparison: Comparison, spec: LifetimeSpec) -> list[Part]:
+    found = segment_scores(comparison)
+    if found.is_empty():
+        return []
+    columns = [
+        Column("segment", "Users by", style="text"),
+        Column("value", style="text"),
+        Column("users", "Users", digits=0),
+        Column("truth", "Spent, mean", unit=spec.unit),
+        Column("predicted", "Predicted, mean", unit=spec.unit),
+        Column("bias", "Total bias", style="change", digits=1),
+        Column("mae", "MAE", unit=spec.unit),
+        Column("gini", "Gini", digits=3),
+        Column("coverage", "Inside the interval", style="percent", digits=1),
+    ]
+    lead = Prose("How the chosen model does on each kind of user of the last fold, 50 users at least.")
+    return [Folded("By segment", parts=(lead, Table(found.drop("task"), columns=columns)))]
 
 
 def _without_constants(scores: Scores) -> Scores:

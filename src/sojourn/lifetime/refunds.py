@@ -18,6 +18,8 @@ from sojourn.lifetime.spec import ValueSpec, gross_of, refunded_of
 from sojourn.lifetime.two_stage import TwoStage
 
 TRUTH = "truth"
+# The models of the bench that take refunds apart, and by which model what is paid is forecast.
+APART = {"two_stage_apart": "two_stage", "median_scaled_apart": "median_scaled"}
 
 
 class RefundForecast(Estimator):

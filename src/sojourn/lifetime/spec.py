@@ -24,6 +24,7 @@ ValueModel = Literal[
     "repeat",
     "always_mean",
     "zero",
+    "stack",
 ]
 ChurnModel = Literal["churn_trees", "recency", "base_rate"]
 
