@@ -18,6 +18,8 @@ from sojourn.lifetime import (
     BoostSpec,
     Lifetime,
     LifetimeSpec,
+    NewcomerSpec,
+    compare_newcomers,
     fit_models,
     predict_users,
     read_rates,
@@ -244,6 +246,8 @@ class TestRefused:
         assert "[lifetime] currency = 'EUR', rates = {JPY = ..., USD = ...}" in str(refused.value)
         with pytest.raises(BadInput, match="cannot be added"):
             scoring_table(mixed)
+        with pytest.raises(BadInput, match="cannot be added"):
+            compare_newcomers(mixed, spec=NewcomerSpec(by_days=14), out=mixed.root.parent)
 
     def test_a_currency_without_a_rate(self, rows, mixed):
         yen = rows.filter(pl.col("currency") == "JPY").height

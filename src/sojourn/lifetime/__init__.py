@@ -13,6 +13,7 @@ from sojourn.lifetime.gamma_gamma import GammaGamma, GammaGammaSpec
 from sojourn.lifetime.interval import SpendInterval, SpendIntervalSpec
 from sojourn.lifetime.models import make_model, model_label
 from sojourn.lifetime.money import read_rates, valued, write_rates
+from sojourn.lifetime.newcomers import Newcomers, compare_newcomers
 from sojourn.lifetime.process_charts import alive_chart, tracking_chart
 from sojourn.lifetime.process_value import ProcessValue, ProcessValueSpec
 from sojourn.lifetime.purchase_process import ProcessSpec, PurchaseProcess
@@ -44,7 +45,7 @@ from sojourn.lifetime.scoring import score_users
 from sojourn.lifetime.segments import segment_scores
 from sojourn.lifetime.sequence_value import SequenceValue, SequenceValueSpec
 from sojourn.lifetime.single_stage import SingleStage, SingleStageSpec
-from sojourn.lifetime.spec import BoostSpec, ChurnSpec, LifetimeSpec, TaskSpec, ValueSpec
+from sojourn.lifetime.spec import BoostSpec, ChurnSpec, LifetimeSpec, NewcomerSpec, TaskSpec, ValueSpec
 from sojourn.lifetime.stack import Stack, StackSpec
 from sojourn.lifetime.study import (
     Predicted,
@@ -86,6 +87,8 @@ __all__ = [
     "Judged",
     "Lifetime",
     "LifetimeSpec",
+    "NewcomerSpec",
+    "Newcomers",
     "NudgePlan",
     "Outlook",
     "Predicted",
@@ -125,6 +128,7 @@ __all__ = [
     "compare",
     "compare_activity",
     "compare_models",
+    "compare_newcomers",
     "compare_retention",
     "decision_table",
     "evaluate_model",

@@ -33,7 +33,7 @@ from sojourn.lifetime.effects import feature_effects
 from sojourn.lifetime.interval import TRUTH
 from sojourn.lifetime.models import model_label
 from sojourn.lifetime.segments import segment_scores
-from sojourn.lifetime.spec import ChurnSpec, LifetimeSpec
+from sojourn.lifetime.spec import ChurnSpec, LifetimeSpec, ValueSpec
 from sojourn.lifetime.verdict import JUDGED, standing, verdict, verdict_sentence
 
 RIVAL = {"value": "repeat", "probability": "recency"}
@@ -47,15 +47,14 @@ SHOWN_EFFECTS = 15
 def proof_parts(comparisons: Sequence[Comparison], spec: LifetimeSpec) -> list[Part]:
     """For every task: the verdict against the baselines, the table of models, and the charts that test the figures.
 
-    The value task with the longest horizon comes first and is shown in full; shorter ones have their charts folded.
+    The value task with the longest horizon comes first and is shown in full; others have their charts folded.
     """
     values = [one for one in comparisons if not isinstance(one.spec, ChurnSpec)]
-    longest = max((one.spec.horizon_days for one in values), default=0)
     values.sort(key=lambda one: -one.spec.horizon_days)
     parts: list[Part] = []
     for one in values:
         charts = _value_charts(one, spec)
-        shown = charts if one.spec.horizon_days == longest else [Folded("Charts", parts=tuple(charts))]
+        shown = charts if one is values[0] else [Folded("Charts", parts=tuple(charts))]
         parts += [*_verdict(one, spec), *shown]
     for one in (each for each in comparisons if isinstance(each.spec, ChurnSpec)):
         parts += [*_verdict(one, spec), *_churn_charts(one)]
@@ -64,8 +63,7 @@ def proof_parts(comparisons: Sequence[Comparison], spec: LifetimeSpec) -> list[P
 
 def _verdict(comparison: Comparison, spec: LifetimeSpec) -> list[Part]:
     kind, rival = comparison.scores.kind, RIVAL[comparison.scores.kind]
-    what = f"spend in {comparison.spec.horizon_days} days" if kind == "value" else "churn"
-    parts: list[Part] = [Heading(f"Can it be believed: {what}", _tested(comparison))]
+    parts: list[Part] = [Heading(f"Can it be believed: {_asked(comparison.spec)}", _tested(comparison))]
     if rival in comparison.scores.models:
         sentence = verdict_sentence(comparison, rival=rival, unit=spec.unit)
         parts.append(Callout(sentence, tone=_tone(comparison, rival)))
@@ -87,9 +85,22 @@ def _verdict(comparison: Comparison, spec: LifetimeSpec) -> list[Part]:
     ]
 
 
+def _asked(spec: ValueSpec | ChurnSpec) -> str:
+    if isinstance(spec, ChurnSpec):
+        return "churn"
+    if spec.age_days is not None:
+        return f"spend by day {spec.horizon_days}, told on day {spec.age_days}"
+    return f"spend in {spec.horizon_days} days"
+
+
 def _tested(comparison: Comparison) -> str:
-    fold = comparison.final.fold
+    fold, age_days = comparison.final.fold, getattr(comparison.spec, "age_days", None)
     n_users = comparison.predictions["user_id"].n_unique()
+    if age_days is not None:
+        return (
+            f"{n_users:,} users had reached day {age_days} by {fold.test}. The models had seen only users whose day "
+            f"{comparison.spec.horizon_days} was over by then."
+        )
     return (
         f"As of {fold.test} the models knew nothing of the {comparison.spec.horizon_days} days that followed. This is "
         f"how they did on them, for {n_users:,} users."

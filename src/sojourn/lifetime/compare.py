@@ -23,7 +23,7 @@ from sojourn.evaluate import (
     time_split,
 )
 from sojourn.lifetime._design import KEYS, labelled
-from sojourn.lifetime._learning import need_users
+from sojourn.lifetime._learning import LEAST_SPENDERS, need_users
 from sojourn.lifetime.interval import TRUTH, fit_interval, with_interval
 from sojourn.lifetime.models import fit_all, usable
 from sojourn.lifetime.spec import ChurnSpec, ValueSpec
@@ -145,7 +145,7 @@ def choose(table: pl.DataFrame, *, spec: ValueSpec | ChurnSpec, bootstrap: Boots
     """
     known = labelled(table, spec=spec, where="lifetime.compare")
     need_users(known, where="lifetime.compare")
-    split = split_of(known["as_of"].unique(), spec=spec)
+    split = _with_spenders(split_of(known["as_of"].unique(), spec=spec), known=known, spec=spec)
     earliest = known.filter(_rows_of(split.folds[0], spec)[0])
     spec = spec.with_changes(models=usable(spec, table=earliest))
     choice = Choice(spec, split, split_fingerprint(known, split=split), "", {}, ())
@@ -169,6 +169,17 @@ def split_of(as_ofs: Iterable[date], *, spec: ValueSpec | ChurnSpec) -> Split:
         f"{days[-1]}. Bring a longer log, use a shorter horizon, or name the model yourself: models = {{{spec.name} = "
         f"'{spec.models[0]}'}}"
     ) from last
+
+
+def _with_spenders(split: Split, *, known: pl.DataFrame, spec: ValueSpec | ChurnSpec) -> Split:
+    """The folds without early ones in which too few users spent to learn from, as where a log begins; at least two."""
+    if isinstance(spec, ChurnSpec):
+        return split
+    spenders = [
+        known.filter(_rows_of(fold, spec)[0], pl.col(spec.label) > 0)["user_id"].n_unique() for fold in split.folds
+    ]
+    first = next((at for at, count in enumerate(spenders) if count >= LEAST_SPENDERS), len(spenders))
+    return split.with_changes(folds=split.folds[min(first, len(split.folds) - 2) :])
 
 
 def run_fold(known: pl.DataFrame, *, fold: Fold, choice: Choice, bootstrap: BootstrapSpec | None = None) -> FoldResult:

@@ -61,9 +61,13 @@ def _segments(features: pl.DataFrame, *, value: str) -> list[pl.Expr]:
     if f"{value}_all" in features.columns:
         spent = pl.col(f"{value}_all").fill_null(0) > 0
         found.append(pl.when(spent).then(pl.lit("yes")).otherwise(pl.lit("not yet")).alias("by ever spent"))
+    return [*found, *(pl.col(name).fill_null("unknown").alias(f"by {name}") for name in few_words(features))]
+
+
+def few_words(features: pl.DataFrame) -> list[str]:
+    """The text columns that part users into few kinds."""
     words = features.select(pl.selectors.string().exclude(KEYS))
-    few = [name for name in words.columns if 2 <= words[name].n_unique() <= MOST_VALUES]
-    return [*found, *(pl.col(name).fill_null("unknown").alias(f"by {name}") for name in few)]
+    return [name for name in words.columns if 2 <= words[name].n_unique() <= MOST_VALUES]
 
 
 def _parts(judged: pl.DataFrame, names: list[str]) -> Iterator[tuple[str, str, pl.DataFrame]]:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from uuid import uuid4
 
 import polars as pl
 
@@ -12,6 +11,7 @@ from sojourn.core import progress
 from sojourn.evaluate import BootstrapSpec, Scores, write_metrics
 from sojourn.evaluate.scores import write_whole
 from sojourn.features import FeatureSpec
+from sojourn.lifetime._store import write_table
 from sojourn.lifetime.compare import Comparison, compare
 from sojourn.lifetime.evaluation import evaluate_model
 from sojourn.lifetime.extrapolation import bases_of
@@ -168,7 +168,7 @@ def _compare_all(table: pl.DataFrame, spec: LifetimeSpec) -> tuple[Comparison, .
 
 def _predict(model: Lifetime, features: pl.DataFrame, out: Path) -> Predicted:
     predictions = model.predict(features)
-    _write_parquet(predictions, out / PREDICTIONS_FILE)
+    write_table(predictions, out / PREDICTIONS_FILE)
     users, targets = profiles(features, predictions=predictions, spec=model.spec), TargetSpec()
     outlook = Outlook(
         profiles=users,
@@ -185,16 +185,6 @@ def _write_comparisons(comparisons: tuple[Comparison, ...], out: Path) -> None:
     write_metrics(out / METRICS_FILE, [comparison.scores for comparison in comparisons])
     write_whole(out / COMPARISON_FILE, pl.concat([comparison.table() for comparison in comparisons]).write_csv())
     write_whole(out / SEGMENTS_FILE, pl.concat([segment_scores(comparison) for comparison in comparisons]).write_csv())
-
-
-def _write_parquet(table: pl.DataFrame, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(f".{path.name}.{uuid4().hex}")
-    try:
-        table.write_parquet(staged)
-        staged.replace(path)
-    finally:
-        staged.unlink(missing_ok=True)
 
 
 def _summary(comparison: Comparison) -> pl.DataFrame:
