@@ -57,7 +57,8 @@ def rows(data: str, comparison: Comparison) -> Iterator[dict[str, object]]:
         figures = comparison.scores.models[name]
         yield {
             "data": f"{data}, {comparison.spec.name}",
-            "model": name.replace("_apart", ", apart") + (" *" if name == comparison.chosen else ""),
+            "model": name.replace("median_scaled", "median").replace("_apart", ", apart")
+            + (" *" if name == comparison.chosen else ""),
             "loss_before": f"{loss / best:.3f}",
             **{metric: f"{figures[metric].value or 0.0:.4g}" for metric in ("mae", "rmse", "gini", "bias")},
         }
