@@ -168,4 +168,5 @@ def test_a_study_on_a_short_log_compares_what_it_can_and_says_what_it_extrapolat
     assert (found["ltv_180"] >= found["ltv_14"]).all()
     page = (tmp_path / "out" / "report.html").read_text()
     assert "too short to learn and to test 180 days ahead" in page
+    assert "How well it holds so far ahead has not been measured" in page
     assert study.model.known_until == FIRST + timedelta(days=90)
