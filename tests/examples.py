@@ -28,12 +28,15 @@ from sojourn.evaluate import (
 from sojourn.events import PushPlan
 from sojourn.lifetime import (
     ActivityBaseline,
+    ApartValue,
+    ApartValueSpec,
     Baseline,
     BaselineSpec,
     ChurnBaseline,
     ChurnSpec,
     ChurnTrees,
     DailyTrees,
+    Extrapolation,
     GammaGamma,
     Lifetime,
     LifetimeSpec,
@@ -43,6 +46,7 @@ from sojourn.lifetime import (
     ProcessValueSpec,
     PurchaseProcess,
     PushEffect,
+    RefundForecast,
     SequenceValue,
     SequenceValueSpec,
     SingleStage,
@@ -106,6 +110,19 @@ def spenders(seed: int) -> pl.DataFrame:
     return shop_table(seed, users=150)
 
 
+def returners(seed: int) -> pl.DataFrame:
+    """A small shop in which some of what is bought comes back."""
+    table = spenders(seed)
+    share = (table["user_id"].str.slice(1).cast(pl.Int64) % 5) / 10
+    sums = [name for name in table.columns if name.startswith(("spend_", "label_spend_"))]
+    parts = [
+        (pl.col(name) * each).alias(name.replace("spend_", new))
+        for name in sums
+        for new, each in (("spend_gross_", 1.0), ("spend_refunded_", share), ("spend_", 1 - share))
+    ]
+    return table.with_columns(parts)
+
+
 def spenders_predicted(seed: int) -> pl.DataFrame:
     """The same with a prediction beside it."""
     return spenders(seed).with_columns(ltv_30=pl.col("spend_30d").cast(pl.Float64))
@@ -147,17 +164,20 @@ NAMED = {"ltv_14": "two_stage", "ltv_30": "median_scaled", "churn_30": "churn_tr
 
 ESTIMATORS: dict[type[Estimator], tuple[Callable[[], Estimator], Callable[..., pl.DataFrame]]] = {
     ActivityBaseline: (ActivityBaseline, lambda seed: activity(seed, looks=(64, 92), ahead=28)),
+    ApartValue: (lambda: ApartValue(ApartValueSpec(**MONTH)), returners),
     Baseline: (lambda: Baseline(BaselineSpec(**MONTH, rule="pace")), spenders),
     ChurnBaseline: (ChurnBaseline, spenders),
     ChurnTrees: (lambda: ChurnTrees(ChurnSpec(boost=FAST)), spenders),
     Conformal: (lambda: Conformal(ConformalSpec(pred="ltv", truth="spend")), scores_and_outcomes),
     DailyTrees: (lambda: DailyTrees(DAILY), visitors),
+    Extrapolation: (Extrapolation, spenders),
     Lifetime: (lambda: Lifetime(LifetimeSpec(horizons_days=(14, 30), boost=FAST, models=NAMED)), spenders_twice),
     GammaGamma: (GammaGamma, buyers),
     ProcessValue: (lambda: ProcessValue(ProcessValueSpec(**MONTH)), spenders),
     PurchaseProcess: (lambda: PurchaseProcess(ProcessSpec(model="bgnbd", horizon_days=30)), buyers),
     ProcessActivity: (lambda: ProcessActivity(DAILY), visitors),
     PushEffect: (lambda: PushEffect(DAILY), visitors),
+    RefundForecast: (lambda: RefundForecast(ValueSpec(**MONTH)), returners),
     Recalibration: (lambda: Recalibration(RecalibrationSpec(score="score", truth="churned")), scores_and_outcomes),
     SequenceValue: (lambda: SequenceValue(SequenceValueSpec(**MONTH, width=4, epochs=1)), spenders_in_order),
     SingleStage: (lambda: SingleStage(SingleStageSpec(**MONTH)), spenders),

@@ -95,7 +95,7 @@ def test_predicting_before_fitting_is_refused(today):
 def test_horizons_rise_as_isotonic_regression_has_it():
     from sklearn.isotonic import IsotonicRegression
 
-    from sojourn.lifetime.forecast import rising
+    from sojourn.lifetime._rising import rising
 
     numbers = np.random.default_rng(0).gamma(2, size=(60, 4))
     names = ["ltv_7", "ltv_30", "ltv_90", "ltv_180"]

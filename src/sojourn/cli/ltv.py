@@ -61,7 +61,8 @@ def newcomers(
     changed = {"ages_days": tuple(age) if age else None, "by_days": by_day}
     given = {name: value for name, value in changed.items() if value is not None}
     spec = NewcomerSpec(**{**settings.get("newcomers", {}), **given})
-    found = compare_newcomers(store, spec=spec, out=out, features=features_of(settings), end=day_of(as_of))
+    known = {"features": features_of(settings), "money": _spec(settings, None), "end": day_of(as_of)}
+    found = compare_newcomers(store, spec=spec, out=out, **known)
     comparisons = [each.comparison for each in found]
     said = [f"{each.spec.name}: {verdict(each)}" for each in comparisons]
     figures = scores_summary({each.spec.name: each.scores for each in comparisons})
@@ -140,6 +141,19 @@ def evaluate(
         store, model=Lifetime.load(models), out=out, features=features_of(settings), as_of=day_of(as_of)
     )
     show_frame(scores_summary(scores), f"metrics: {out / 'metrics.json'}")
+
+
+@ltv.command(epilog="Example: sojourn ltv rates rates.csv --warehouse ./warehouse")
+def rates(
+    file: Annotated[Path, typer.Argument(help="CSV with the columns day, currency, rate.")],
+    warehouse: WAREHOUSE = Path("warehouse"),
+    config: CONFIG = None,
+) -> None:
+    """Put exchange rates into the warehouse: what a unit of each currency is worth in the one of the settings."""
+    from sojourn.lifetime import read_rates, write_rates
+
+    _, store = opened(warehouse, config)
+    typer.echo(f"{write_rates(store, read_rates(file)):,} rates: table rates in {warehouse}")
 
 
 def _spec(settings: dict[str, Any], horizon: list[int] | None) -> Any:

@@ -7,14 +7,17 @@ from sojourn.lifetime.compare import Choice, Comparison, FoldResult, choose, com
 from sojourn.lifetime.distribution import SpendDistribution, SpendDistributionSpec
 from sojourn.lifetime.effects import feature_effects
 from sojourn.lifetime.evaluation import evaluate_model
+from sojourn.lifetime.extrapolation import Extrapolation, ExtrapolationSpec
 from sojourn.lifetime.forecast import Lifetime
 from sojourn.lifetime.gamma_gamma import GammaGamma, GammaGammaSpec
 from sojourn.lifetime.interval import SpendInterval, SpendIntervalSpec
 from sojourn.lifetime.models import make_model, model_label
+from sojourn.lifetime.money import read_rates, valued, write_rates
 from sojourn.lifetime.newcomers import Newcomers, compare_newcomers
 from sojourn.lifetime.process_charts import alive_chart, tracking_chart
 from sojourn.lifetime.process_value import ProcessValue, ProcessValueSpec
 from sojourn.lifetime.purchase_process import ProcessSpec, PurchaseProcess
+from sojourn.lifetime.refunds import ApartValue, ApartValueSpec, RefundForecast
 from sojourn.lifetime.report import Outlook, lifetime_report, write_report
 from sojourn.lifetime.retention.activity import activity_table, decision_table
 from sojourn.lifetime.retention.baselines import ActivityBaseline, ActivityBaselineSpec
@@ -63,6 +66,8 @@ __all__ = [
     "ActivityBaseline",
     "ActivityBaselineSpec",
     "ActivitySpec",
+    "ApartValue",
+    "ApartValueSpec",
     "Baseline",
     "BaselineSpec",
     "BoostSpec",
@@ -73,6 +78,8 @@ __all__ = [
     "ChurnTrees",
     "Comparison",
     "DailyTrees",
+    "Extrapolation",
+    "ExtrapolationSpec",
     "FittedRetention",
     "FoldResult",
     "GammaGamma",
@@ -91,6 +98,7 @@ __all__ = [
     "ProcessValueSpec",
     "PurchaseProcess",
     "PushEffect",
+    "RefundForecast",
     "RetentionComparison",
     "RetentionFold",
     "RetentionSpec",
@@ -144,6 +152,7 @@ __all__ = [
     "predict_retention",
     "predict_users",
     "profiles",
+    "read_rates",
     "retention_model",
     "retention_report",
     "retention_summary",
@@ -156,7 +165,9 @@ __all__ = [
     "segment_scores",
     "tracking_chart",
     "training_table",
+    "valued",
     "verdict",
     "write_list",
+    "write_rates",
     "write_report",
 ]

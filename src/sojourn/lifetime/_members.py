@@ -9,6 +9,7 @@ from sojourn.lifetime._store import FILE
 from sojourn.lifetime.baselines import Baseline, BaselineSpec
 from sojourn.lifetime.churn import ChurnBaseline, ChurnBaselineSpec, ChurnTrees
 from sojourn.lifetime.process_value import ProcessValue, ProcessValueSpec
+from sojourn.lifetime.refunds import APART, ApartValue, ApartValueSpec
 from sojourn.lifetime.sequence_value import SequenceValue, SequenceValueSpec
 from sojourn.lifetime.single_stage import SingleStage, SingleStageSpec
 from sojourn.lifetime.spec import ChurnSpec, ValueSpec
@@ -17,6 +18,7 @@ from sojourn.lifetime.two_stage import TwoStage
 CLASSES: tuple[type[Estimator], ...] = (
     SingleStage,
     TwoStage,
+    ApartValue,
     SequenceValue,
     ProcessValue,
     Baseline,
@@ -33,6 +35,8 @@ def make_member(name: str, *, spec: ValueSpec | ChurnSpec) -> Estimator:
         return ChurnTrees(spec) if name == "churn_trees" else ChurnBaseline(ChurnBaselineSpec(**shared, rule=name))
     if name == "two_stage":
         return TwoStage(ValueSpec(**shared))
+    if name in APART:
+        return ApartValue(ApartValueSpec(**shared, paid_by=APART[name]))
     if name in ("pareto_nbd", "mbgnbd", "bgnbd"):
         return ProcessValue(ProcessValueSpec(**shared, process=name))
     if name == "sequence":

@@ -8,6 +8,7 @@ import polars as pl
 from sojourn.core import BadInput, Estimator
 from sojourn.lifetime._boost import Ensemble, Floats
 from sojourn.lifetime._design import Design
+from sojourn.lifetime.refunds import ApartValue
 from sojourn.lifetime.stack import Stack
 
 MOST_ROWS = 2_000
@@ -25,6 +26,8 @@ NOUNS = {
     "purchases": "purchases",
     "purchase_days": "days with a purchase",
     "refunds": "refunds",
+    "spend_gross": "what was paid",
+    "spend_refunded": "money back",
 }
 FIXED = {
     "tenure_days": "days since first seen",
@@ -83,8 +86,9 @@ def feature_effects(model: Estimator, *, table: pl.DataFrame) -> pl.DataFrame:
     users, evenly spread over the table, are read. A model of two stages has both stages weighted equally, and a stack
     its members by their weights.
 
-    Empty for models without trees.
+    Of a model that takes refunds apart, the effects are those on what is paid. Empty for models without trees.
     """
+    model = model.gross_ if isinstance(model, ApartValue) else model
     if isinstance(model, Stack):
         return _of_members(model, table)
     stages = [part for part in vars(model).values() if isinstance(part, Ensemble)]

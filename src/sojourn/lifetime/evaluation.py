@@ -8,6 +8,7 @@ from sojourn.core import BadInput
 from sojourn.evaluate import BootstrapSpec, Fold, Scores, Split, score_models, split_fingerprint
 from sojourn.lifetime._design import KEYS
 from sojourn.lifetime.compare import task_of, truth_of
+from sojourn.lifetime.extrapolation import EXTRAPOLATED
 from sojourn.lifetime.forecast import Lifetime
 from sojourn.lifetime.spec import ChurnSpec, ValueSpec
 
@@ -57,16 +58,20 @@ def _scores(
     known = table.filter(pl.col(task.label).is_not_null())
     features = known.drop(pl.selectors.starts_with("label_"))
     chosen = model.chosen_[task.name]
-    models = {**model.baselines_[task.name], chosen: model.models_[task.name]}
-    predictions = known.select(*KEYS, truth_of(task)).with_columns(
-        each.predict(features)[task.name].alias(name) for name, each in models.items()
-    )
+    # An extrapolated horizon had no labels, so nothing else was fitted for it.
+    models = {} if chosen == EXTRAPOLATED else {**model.baselines_[task.name], chosen: model.models_[task.name]}
+    columns = {name: each.predict(features)[task.name] for name, each in models.items()} or {
+        chosen: model.predict(features)[task.name]
+    }
+    predictions = known.select(*KEYS, truth_of(task)).with_columns(**columns)
     as_of = known["as_of"][0]
-    fold = Fold(horizon_days=task.horizon_days, train=model.trained_on_[task.name], test=as_of)
-    split = Split(horizon_days=task.horizon_days, as_ofs=(*fold.train, as_of), folds=(fold,))
+    # What an extrapolated horizon learned from are the windows of its base.
+    learned = model.extrapolations_[task.name].spec.base_days if chosen == EXTRAPOLATED else task.horizon_days
+    fold = Fold(horizon_days=learned, train=model.trained_on_[task.name], test=as_of)
+    split = Split(horizon_days=learned, as_ofs=(*fold.train, as_of), folds=(fold,))
     return score_models(
         predictions,
-        task=task_of(task).with_changes(models=tuple(models)),
+        task=task_of(task).with_changes(models=tuple(columns)),
         split=split_fingerprint(known, split=split),
         chosen=chosen,
         bootstrap=bootstrap,

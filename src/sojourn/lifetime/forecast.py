@@ -1,27 +1,34 @@
 """All tasks together: the models that earlier folds picked, fitted on everything known, saved, and asked for users."""
 
 import json
-from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Self
 
-import numpy as np
 import polars as pl
 
 from sojourn import __version__
 from sojourn.core import Estimator, fingerprint, need_columns
 from sojourn.evaluate import BootstrapSpec
-from sojourn.lifetime._boost import Floats
 from sojourn.lifetime._design import KEYS, labelled
+from sojourn.lifetime._rising import rising
 from sojourn.lifetime._store import load_model, save_model
 from sojourn.lifetime.compare import choose
+from sojourn.lifetime.extrapolation import (
+    EXTRAPOLATED,
+    GROWTH,
+    Extrapolation,
+    ExtrapolationSpec,
+    bases_of,
+    extrapolated_column,
+)
 from sojourn.lifetime.interval import SpendInterval, fit_interval, with_interval
 from sojourn.lifetime.models import baselines_of, load_model_of, make_model, usable
+from sojourn.lifetime.refunds import ApartValue, RefundForecast, gross_column, has_flows, reconciled, refunds_column
 from sojourn.lifetime.spec import ChurnSpec, LifetimeSpec, ValueSpec
 
-INTERVAL, BASELINES = "interval", "baselines"
+INTERVAL, BASELINES, REFUNDS = "interval", "baselines", "refunds"
 
 
 class Lifetime(Estimator):
@@ -35,13 +42,20 @@ class Lifetime(Estimator):
     interval holds the truth for a share `level` of users; a longer horizon never holds less than a shorter one),
     `churn_prob_<N>`, and on every row `model_version` and `fingerprint`, which say by what it was predicted.
 
-    Learned: `chosen_` (model by task), `models_`, `intervals_`, `baselines_` (the task's dumb models, for
-    `evaluate_model`), `trained_on_` (as-of dates by task), `fingerprint_`.
+    Where money flows back, `gross_<N>` and `refunds_<N>` follow each interval, and `ltv_<N>` is their difference: both
+    rise over horizons, the difference may fall (`reconciled`). A horizon that history is too short for is what the
+    longest learned one grows to (`Extrapolation`), marked by `ltv_<N>_extrapolated`: its error is not measured.
+
+    Learned: `chosen_` (model by task), `models_`, `intervals_`, `refunds_` (by task; empty where nothing flows back),
+    `extrapolations_` (by task), `baselines_` (the task's dumb models, for `evaluate_model`), `trained_on_` (as-of dates
+    by task), `fingerprint_`.
     """
 
     chosen_: dict[str, str]
     models_: dict[str, Estimator]
     intervals_: dict[str, SpendInterval]
+    refunds_: dict[str, RefundForecast]
+    extrapolations_: dict[str, Extrapolation]
     baselines_: dict[str, dict[str, Estimator]]
     trained_on_: dict[str, tuple[date, ...]]
     fingerprint_: str
@@ -53,8 +67,13 @@ class Lifetime(Estimator):
         """Choose where no model is named, fit every task, learn the intervals; returns itself."""
         need_columns(table, [*KEYS, *(task.label for task in self.spec.tasks())], where="lifetime.Lifetime.fit")
         self.chosen_, self.models_, self.intervals_, self.baselines_, self.trained_on_ = {}, {}, {}, {}, {}
+        self.refunds_, self.extrapolations_ = {}, {}
+        bases = bases_of(table, spec=self.spec)
         for task in self.spec.tasks():
-            self._fit_task(only_task(table, task), task)
+            if task.name in bases:
+                self._extrapolate(table, task, bases[task.name])
+            else:
+                self._fit_task(only_task(table, task), task)
         self.fingerprint_ = self._fingerprint()
         return self
 
@@ -62,8 +81,8 @@ class Lifetime(Estimator):
     def known_until(self) -> date:
         """The first day of which nothing was seen: predictions from this day on are honest."""
         self.check_fitted("trained_on_")
-        ends = (self.trained_on_[task.name][-1] + timedelta(days=task.horizon_days) for task in self.spec.tasks())
-        return max(ends)
+        learned = (task for task in self.spec.tasks() if task.name in self.models_)
+        return max(self.trained_on_[task.name][-1] + timedelta(days=task.horizon_days) for task in learned)
 
     def predict(self, table: pl.DataFrame) -> pl.DataFrame:
         """Every prediction for every row, in the order of the table; label columns are not read."""
@@ -71,14 +90,48 @@ class Lifetime(Estimator):
         features = table.drop(pl.selectors.starts_with("label_"))
         found = features.select(KEYS)
         for task in self.spec.tasks():
+            if task.name in self.extrapolations_:
+                found = found.with_columns(self._grown(task.name, found, features))
+                continue
             predicted = self.models_[task.name].predict(features)
             if isinstance(task, ChurnSpec):
                 found = found.with_columns(predicted[task.name].alias(churn_column(task)))
                 continue
             both = with_interval(self.intervals_[task.name], features=features, predicted=predicted)
             found = found.with_columns(both.drop(KEYS))
-        found = found.with_columns(rising(found, [task.name for task in self.spec.value_tasks()]))
+            if self.refunds_:
+                found = found.with_columns(self._parts(task, features, predicted).drop(KEYS))
+        if self.refunds_:
+            found = reconciled(found, tasks=self.spec.value_tasks(), features=features)
+        else:
+            found = found.with_columns(rising(found, [task.name for task in self.spec.value_tasks()]))
         return found.with_columns(model_version=pl.lit(f"sojourn {__version__}"), fingerprint=pl.lit(self.fingerprint_))
+
+    def _parts(self, task: ValueSpec, features: pl.DataFrame, predicted: pl.DataFrame) -> pl.DataFrame:
+        """What is paid and what flows back; by a model of the difference, it and the refunds are what is paid."""
+        model = self.models_[task.name]
+        if isinstance(model, ApartValue):
+            return model.parts(features)
+        back = self.refunds_[task.name].predict(features)
+        paid = (predicted[task.name] + back[refunds_column(task)]).clip(lower_bound=0.0)
+        return back.select(*KEYS, paid.alias(gross_column(task)), refunds_column(task))
+
+    def _grown(self, name: str, found: pl.DataFrame, features: pl.DataFrame) -> list[pl.Series | pl.Expr]:
+        """All columns of the base's horizon grown to a longer one, and the mark."""
+        extrapolation = self.extrapolations_[name]
+        base, task = (
+            next(task for task in self.spec.value_tasks() if task.horizon_days == days)
+            for days in (extrapolation.spec.base_days, extrapolation.spec.horizon_days)
+        )
+        growth = extrapolation.predict(features)[GROWTH]
+        pairs = zip(self._value_columns(base), self._value_columns(task), strict=False)
+        grown: list[pl.Series | pl.Expr] = [(found[old] * growth).alias(new) for old, new in pairs]
+        return [*grown, pl.lit(value=True).alias(extrapolated_column(task))]
+
+    def _value_columns(self, task: ValueSpec) -> list[str]:
+        parts = (gross_column(task), refunds_column(task)) if vars(self).get("refunds_") else ()
+        marks = [extrapolated_column(task)] if task.name in vars(self).get("extrapolations_", {}) else []
+        return [task.name, f"{task.name}_low", f"{task.name}_high", *parts, *marks]
 
     def columns(self) -> list[str]:
         """The columns that `predict` writes, in order.
@@ -86,9 +139,7 @@ class Lifetime(Estimator):
         >>> Lifetime(LifetimeSpec(horizons_days=(30,))).columns()[2:6]
         ['ltv_30', 'ltv_30_low', 'ltv_30_high', 'churn_prob_30']
         """
-        values = [
-            name for task in self.spec.value_tasks() for name in (task.name, f"{task.name}_low", f"{task.name}_high")
-        ]
+        values = [name for task in self.spec.value_tasks() for name in self._value_columns(task)]
         return [*KEYS, *values, churn_column(self.spec.churn_task()), "model_version", "fingerprint"]
 
     def save(self, path: Path) -> None:
@@ -99,6 +150,7 @@ class Lifetime(Estimator):
             "chosen": self.chosen_,
             "trained_on": {name: [day.isoformat() for day in days] for name, days in self.trained_on_.items()},
             "fingerprint": self.fingerprint_,
+            "refunds": bool(self.refunds_),
         }
         save_model(path, model=self, learned=learned)
 
@@ -112,12 +164,18 @@ class Lifetime(Estimator):
             name: tuple(date.fromisoformat(day) for day in days) for name, days in learned["trained_on"].items()
         }
         model.fingerprint_ = learned["fingerprint"]
-        model.models_ = {name: load_model_of(path / name) for name in model.chosen_}
-        values = [task.name for task in model.spec.value_tasks()]
+        learned_tasks = [task for task in model.spec.tasks() if model.chosen_[task.name] != EXTRAPOLATED]
+        model.models_ = {task.name: load_model_of(path / task.name) for task in learned_tasks}
+        model.extrapolations_ = {
+            name: Extrapolation.load(path / name) for name, chosen in model.chosen_.items() if chosen == EXTRAPOLATED
+        }
+        values = [task.name for task in learned_tasks if isinstance(task, ValueSpec)]
         model.intervals_ = {name: SpendInterval.load(path / name / INTERVAL) for name in values}
+        kept = values if learned["refunds"] else []
+        model.refunds_ = {name: RefundForecast.load(path / name / REFUNDS) for name in kept}
         model.baselines_ = {
             task.name: {name: load_model_of(path / task.name / BASELINES / name) for name in baselines_of(task)}
-            for task in model.spec.tasks()
+            for task in learned_tasks
         }
         return model
 
@@ -133,7 +191,14 @@ class Lifetime(Estimator):
         self.models_[task.name] = make_model(chosen, spec=able).fit(rows)
         self.baselines_[task.name] = {name: make_model(name, spec=task).fit(rows) for name in baselines_of(task)}
         if isinstance(task, ValueSpec):
+            if self.spec.refunds == "apart" and has_flows(table, spec=task):
+                self.refunds_[task.name] = RefundForecast(task).fit(rows)
             self.intervals_[task.name] = fit_interval(self.models_[task.name], table=rows, level=self.spec.level)
+
+    def _extrapolate(self, table: pl.DataFrame, task: ValueSpec | ChurnSpec, base: ValueSpec) -> None:
+        spec = ExtrapolationSpec(base_days=base.horizon_days, horizon_days=task.horizon_days, value=self.spec.value)
+        self.extrapolations_[task.name], self.chosen_[task.name] = Extrapolation(spec).fit(table), EXTRAPOLATED
+        self.trained_on_[task.name] = self.trained_on_[base.name]
 
     def _fingerprint(self) -> str:
         """Sixteen digits for the settings and for every byte that the models and intervals are saved as."""
@@ -147,40 +212,14 @@ class Lifetime(Estimator):
             model.save(path / name)
         for name, interval in self.intervals_.items():
             interval.save(path / name / INTERVAL)
+        for name, extrapolation in self.extrapolations_.items():
+            extrapolation.save(path / name)
+        for name, refunds in self.refunds_.items():
+            refunds.save(path / name / REFUNDS)
         for task, baselines in self.baselines_.items():
             for name, model in baselines.items():
                 model.save(path / task / BASELINES / name)
         return sorted(found for found in path.rglob("*") if found.is_file())
-
-
-def rising(table: pl.DataFrame, names: Sequence[str]) -> list[pl.Series]:
-    """The predictions and ends of intervals of these horizons, shortest first, made to rise row by row.
-
-    Models of different horizons know nothing of each other. Where a longer one says less, both take the mean, and so
-    on until all rise (the nearest rising numbers: isotonic regression, by pooling adjacent violators).
-
-    >>> table = pl.DataFrame({"ltv_30": [4.0, 1.0], "ltv_90": [2.0, 3.0]})
-    >>> [column.to_list() for column in rising(table, ["ltv_30", "ltv_90"])]
-    [[3.0, 1.0], [3.0, 3.0]]
-    """
-    found = []
-    for end in ("", "_low", "_high"):
-        columns = [f"{name}{end}" for name in names if f"{name}{end}" in table.columns]
-        sums = np.cumsum(np.insert(table.select(columns).to_numpy(), 0, 0.0, axis=1), axis=1)
-        pooled = [_pooled(sums, at) for at in range(len(columns))]
-        found += [pl.Series(name, column) for name, column in zip(columns, pooled, strict=True)]
-    return found
-
-
-def _pooled(sums: Floats, at: int) -> Floats:
-    """The place `at` of the nearest rising numbers: of the stretches around it, the largest smallest mean."""
-
-    def mean(first: int, last: int) -> Floats:
-        return np.asarray((sums[:, last + 1] - sums[:, first]) / (last + 1 - first))
-
-    lasts = range(at, sums.shape[1] - 1)
-    smallest = [np.min([mean(first, last) for last in lasts], axis=0) for first in range(at + 1)]
-    return np.asarray(np.max(smallest, axis=0))
 
 
 def churn_column(task: ChurnSpec) -> str:
@@ -190,4 +229,5 @@ def churn_column(task: ChurnSpec) -> str:
 
 def only_task(table: pl.DataFrame, task: ValueSpec | ChurnSpec) -> pl.DataFrame:
     """The table without the labels of other tasks: a feature must never be one of them."""
-    return table.drop([name for name in table.columns if name.startswith("label_") and name != task.label])
+    own = {task.label} if isinstance(task, ChurnSpec) else {task.label, task.gross.label, task.refunded.label}
+    return table.drop([name for name in table.columns if name.startswith("label_") and name not in own])

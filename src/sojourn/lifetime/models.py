@@ -9,6 +9,7 @@ from sojourn.core import Estimator
 from sojourn.lifetime._members import load_member, make_member
 from sojourn.lifetime.process_value import columns_read
 from sojourn.lifetime.purchase_process import ProcessModel
+from sojourn.lifetime.refunds import APART, has_flows
 from sojourn.lifetime.spec import ChurnSpec, ValueSpec
 from sojourn.lifetime.stack import Stack, StackSpec
 
@@ -33,18 +34,23 @@ def fit_all(names: tuple[str, ...], *, spec: ValueSpec | ChurnSpec, table: pl.Da
 
 
 def usable(spec: ValueSpec | ChurnSpec, *, table: pl.DataFrame) -> tuple[str, ...]:
-    """The task's models that can learn from this table: purchase processes need to know when users bought, and buyers.
+    """The task's models that can learn from this table.
 
-    `LEAST_BUYERS` users who bought, and a third of them again: with fewer there is no process to learn.
+    Purchase processes need to know when users bought, and buyers: `LEAST_BUYERS` users who bought, and a third of them
+    again; with fewer there is no process to learn. Models that take refunds apart need the labels of both parts.
     """
     names: tuple[str, ...] = spec.models
-    processes = set(get_args(ProcessModel))
-    if isinstance(spec, ChurnSpec) or not processes & {*names} or _tells_of_buyers(table, value=spec.value):
+    if isinstance(spec, ChurnSpec):
         return names
-    return tuple(name for name in names if name not in processes) or names
+    out: set[str] = set() if has_flows(table, spec=spec) else {*APART}
+    processes = set(get_args(ProcessModel))
+    if processes & {*names} and not tells_of_buyers(table, value=spec.value):
+        out |= processes
+    return tuple(name for name in names if name not in out) or names
 
 
-def _tells_of_buyers(table: pl.DataFrame, *, value: str) -> bool:
+def tells_of_buyers(table: pl.DataFrame, *, value: str) -> bool:
+    """Whether a table says when users bought, and has enough who did, and who did again."""
     if not {*columns_read(value)} <= {*table.columns}:
         return False
     days = table.group_by("user_id").agg(pl.col("purchase_days_all").max())["purchase_days_all"].fill_null(0)
@@ -70,6 +76,8 @@ def model_label(name: str, *, spec: ValueSpec | ChurnSpec) -> str:
         "mean": "Trees, mean",
         "tweedie": "Trees, Tweedie",
         "two_stage": "Trees, two stages",
+        "two_stage_apart": "Trees, two stages, refunds apart",
+        "median_scaled_apart": "Trees, scaled median, refunds apart",
         "sequence": "Network over sequences",
         "pareto_nbd": "Pareto/NBD, gamma-gamma",
         "mbgnbd": "MBG/NBD, gamma-gamma",

@@ -15,9 +15,10 @@ from sojourn.lifetime._store import write_table
 from sojourn.lifetime.compare import Comparison, compare
 from sojourn.lifetime.interval import fit_interval, with_interval
 from sojourn.lifetime.models import make_model
+from sojourn.lifetime.money import valued
 from sojourn.lifetime.newcomer_report import EVERYONE, newcomer_report
 from sojourn.lifetime.segments import few_words, segment_scores
-from sojourn.lifetime.spec import NewcomerSpec, ValueSpec
+from sojourn.lifetime.spec import LifetimeSpec, NewcomerSpec, ValueSpec
 from sojourn.warehouse import Warehouse
 
 COHORT_SCHEMA = pl.Schema(
@@ -54,19 +55,22 @@ def compare_newcomers(
     spec: NewcomerSpec,
     out: Path,
     features: FeatureSpec | None = None,
+    money: LifetimeSpec | None = None,
     end: date | None = None,
 ) -> tuple[Newcomers, ...]:
     """At every age: compare the models on past newcomers, and predict those whose outcome is not yet known.
 
     Writes into the folder `out`: `metrics.json`, `comparison.csv`, `segments.csv`, `cohorts.csv`, `report.html`, and
     `<task>.parquet` with the predictions of each age. Nothing from `end` on is known (default: the day after the last
-    in the log). Raises `BadInput` when the log is too short for two folds, and as `features.newcomer_table` does.
+    in the log). `money` declares currency, rates and margin. Raises `BadInput` when the log is too short for two folds,
+    as `valued` does, and as `features.newcomer_table` does.
     """
     tasks = spec.tasks()
+    features = valued(warehouse, features=features, spec=money or LifetimeSpec())
     with progress("Newcomers, age by age", total=len(tasks)) as advance:
         found = []
         for task in tasks:
-            found.append(_at_age(warehouse, task, spec=spec, features=features or FeatureSpec(), end=end))
+            found.append(_at_age(warehouse, task, spec=spec, features=features, end=end))
             advance(1)
     write_metrics(out / "metrics.json", [each.comparison.scores for each in found])
     tables = {

@@ -9,6 +9,7 @@ import polars as pl
 
 from sojourn.core import BadInput
 from sojourn.evaluate import (
+    Callout,
     Card,
     Cards,
     Chart,
@@ -25,7 +26,7 @@ from sojourn.evaluate import (
 )
 from sojourn.lifetime._proof import proof_parts
 from sojourn.lifetime.compare import Comparison
-from sojourn.lifetime.spec import LifetimeSpec
+from sojourn.lifetime.spec import LifetimeSpec, ValueSpec
 
 SHOWN_USERS = 10
 
@@ -60,7 +61,8 @@ def lifetime_report(*, comparisons: Sequence[Comparison], spec: LifetimeSpec, ou
     if outlook is not None and not outlook.profiles.is_empty():
         subtitle = f"{outlook.profiles.height:,} users as of {_day(outlook.profiles['as_of'][0])}. {subtitle}."
     parts = [
-        *_outlook_parts(outlook, spec),
+        *_extrapolated_parts(comparisons, spec),
+        *_outlook_parts(outlook, spec, compared=_value_days(comparisons)),
         *proof_parts(comparisons, spec),
         *_next_steps(outlook),
         *_details(comparisons, spec, outlook),
@@ -68,10 +70,33 @@ def lifetime_report(*, comparisons: Sequence[Comparison], spec: LifetimeSpec, ou
     return Report("What users will spend, and who is slipping away", subtitle=subtitle, parts=tuple(parts))
 
 
-def _outlook_parts(outlook: Outlook | None, spec: LifetimeSpec) -> list[Part]:
+def _value_days(comparisons: Sequence[Comparison]) -> set[int]:
+    return {one.spec.horizon_days for one in comparisons if isinstance(one.spec, ValueSpec)}
+
+
+def _extrapolated_parts(comparisons: Sequence[Comparison], spec: LifetimeSpec) -> list[Part]:
+    """What to know of horizons that the log is too short for: they were not compared."""
+    compared = {one.spec.name for one in comparisons}
+    longer = [task.horizon_days for task in spec.value_tasks() if task.name not in compared]
+    if not longer:
+        return []
+    base = max(_value_days(comparisons))
+    days = " and ".join(str(days) for days in longer)
+    return [
+        Callout(
+            f"The log is too short to learn and to test {days} days ahead. Figures for {days} days are "
+            f"**extrapolated** from those for {base}: a purchase process, fitted to when users bought, says by how "
+            "much each user's forecast grows. How far off they are has not been measured, and their intervals are "
+            f"those for {base} days, grown alike.",
+            tone="warning",
+        )
+    ]
+
+
+def _outlook_parts(outlook: Outlook | None, spec: LifetimeSpec, *, compared: set[int]) -> list[Part]:
     if outlook is None or outlook.profiles.is_empty():
         return []
-    return [_headline(outlook, spec), *_spend_parts(outlook, spec), *_risk_parts(outlook, spec)]
+    return [_headline(outlook, spec), *_spend_parts(outlook, spec, compared), *_risk_parts(outlook, spec)]
 
 
 def _headline(outlook: Outlook, spec: LifetimeSpec) -> Cards:
@@ -99,15 +124,16 @@ def _headline(outlook: Outlook, spec: LifetimeSpec) -> Cards:
     )
 
 
-def _spend_parts(outlook: Outlook, spec: LifetimeSpec) -> list[Part]:
+def _spend_parts(outlook: Outlook, spec: LifetimeSpec, compared: set[int]) -> list[Part]:
     users = outlook.profiles
     days = users["horizon_days"][0]
     level = number_text(spec.level, style="percent", digits=0)
+    held = "is measured below" if days in compared else "so far ahead has not been measured"
     return [
         Heading(
             "What each user will spend",
             f"Expected spend in the {days} days from {_day(users['as_of'][0])}, user by user, with an interval that "
-            f"shall hold for {level} of users. How well it held is measured below.",
+            f"shall hold for {level} of users. How well it holds {held}.",
         ),
         Chart(
             histogram_chart(

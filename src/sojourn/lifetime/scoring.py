@@ -6,7 +6,10 @@ import polars as pl
 
 from sojourn.core import BadInput, fingerprint
 from sojourn.features import FeatureSpec, write_features
+from sojourn.lifetime._flows import KEYS, flow_query
+from sojourn.lifetime.extrapolation import extrapolated_column
 from sojourn.lifetime.forecast import Lifetime
+from sojourn.lifetime.money import valued
 from sojourn.lifetime.tables import log_days
 from sojourn.warehouse import PartitionInfo, Warehouse
 
@@ -32,7 +35,8 @@ def score_users(
             "Predict in memory: predict_users(warehouse, model=model, out=...)"
         )
     as_of = as_of or log_days(warehouse)[1]
-    stored = write_features(warehouse, features or FeatureSpec(), as_of)
+    features = valued(warehouse, features=features, spec=model.spec)
+    stored = write_features(warehouse, features, as_of)
     partition = {"as_of": str(as_of)}
     wanted = fingerprint("predictions", stored.fingerprint, model.fingerprint_)
     with warehouse.writing(TABLE) as writer:
@@ -40,10 +44,21 @@ def score_users(
         if found is not None and found.fingerprint == wanted:
             return found
         rows = f"SELECT * FROM {warehouse.relation('features', only=[partition])}"
+        if model.refunds_:
+            rows = _with_flows(warehouse, rows, model, features, as_of)
         # Refuses columns that do not fit before millions of rows are read: one row tells as much.
         model.predict(warehouse.engine.frame(f"{rows} LIMIT 1"))
         with warehouse.engine.mapped(rows, _Predict(model), kinds=_kinds(model)) as name:
             return writer.put(partition, f"SELECT * FROM {name}", order_by=["user_id"], fingerprint=wanted)
+
+
+def _with_flows(warehouse: Warehouse, rows: str, model: Lifetime, features: FeatureSpec, as_of: date) -> str:
+    """SQL for the features with what was paid and refunded beside them; nothing counted is 0."""
+    value = model.spec.value
+    flows = flow_query(warehouse, features=features, value=value, as_ofs=[as_of])
+    names = [name for name in warehouse.engine.columns(flows) if name not in KEYS]
+    taken = ", ".join(f"coalesce(w.{name}, 0) AS {name}" for name in names)
+    return f"SELECT f.*, {taken} FROM ({rows}) AS f LEFT JOIN ({flows}) AS w ON w.user_id = f.user_id"
 
 
 class _Predict:
@@ -58,4 +73,6 @@ class _Predict:
 
 def _kinds(model: Lifetime) -> dict[str, str]:
     words = {"user_id", "model_version", "fingerprint"}
-    return {name: "VARCHAR" if name in words else "DOUBLE" for name in model.columns() if name != "as_of"}
+    marks = {extrapolated_column(task) for task in model.spec.value_tasks()}
+    kinds = {**dict.fromkeys(words, "VARCHAR"), **dict.fromkeys(marks, "BOOLEAN")}
+    return {name: kinds.get(name, "DOUBLE") for name in model.columns() if name != "as_of"}

@@ -11,6 +11,8 @@ Days = Annotated[int, Field(ge=1, le=3650)]
 ValueModel = Literal[
     "two_stage",
     "median_scaled",
+    "two_stage_apart",
+    "median_scaled_apart",
     "median",
     "mean",
     "tweedie",
@@ -79,6 +81,9 @@ class ValueSpec(TaskSpec):
     `little_share`: a user contributes little or nothing who spends at most this share of the median spender's spend.
     `age_days`: of newcomers, seen when their first so many days are over; the horizon then counts from their first day.
 
+    Where money flows back, the value is net: `label_<value>_gross_<N>d` less `label_<value>_refunded_<N>d`, both
+    never negative. Models that take the two apart read these labels and the windows of the same names.
+
     >>> ValueSpec(horizon_days=30).name, ValueSpec(horizon_days=90, age_days=7).name
     ('ltv_30', 'ltv_90_day_7')
     """
@@ -97,6 +102,34 @@ class ValueSpec(TaskSpec):
     def label(self) -> str:
         """The column of what was spent."""
         return f"label_{self.value}_{self.horizon_days}d"
+
+    @property
+    def gross(self) -> "ValueSpec":
+        """The same task for what is paid, before anything flows back."""
+        return self._of(gross_of(self.value))
+
+    @property
+    def refunded(self) -> "ValueSpec":
+        """The same task for what flows back."""
+        return self._of(refunded_of(self.value))
+
+    def _of(self, value: str) -> "ValueSpec":
+        shared = {name: getattr(self, name) for name in ValueSpec.model_fields}
+        return ValueSpec(**{**shared, "value": value, "additive": tuple(dict.fromkeys((*self.additive, value)))})
+
+
+def gross_of(value: str) -> str:
+    """The aggregate of what is paid: the positive amounts of a value.
+
+    >>> gross_of("spend")
+    'spend_gross'
+    """
+    return f"{value}_gross"
+
+
+def refunded_of(value: str) -> str:
+    """The aggregate of what flows back: the negative amounts of a value, their sign turned."""
+    return f"{value}_refunded"
 
 
 class ChurnSpec(TaskSpec):
@@ -130,6 +163,14 @@ class LifetimeSpec(Spec):
       folds pick.
     - `sequences`: when given, tables carry each user's last events and days, and the value tasks have the model
       `sequence` too, which needs the extra `torch`. In the settings: the section `[lifetime.sequences]`.
+    - `margin`: with `value = "margin"`, what of an amount is worth having: a share (0.3), or SQL over one row of the
+      log (`"amount - cost"`).
+    - `currency`: the one that amounts are counted in; `rates`: what one unit of each other is worth in it. Those that
+      are not named come from the warehouse's table `rates`, day by day.
+    - `refunds`: where amounts are negative, what is paid and what flows back are forecast `apart` and compared with
+      forecasts of the difference; with `net` the difference alone is forecast.
+    - `long_horizons`: a horizon that history is too short to choose a model for, and that has none named, is
+      extrapolated from the longest that can be learned (`Extrapolation`), and marked; with `refuse`, refused.
     - `level` is the share of users whose spend lies inside their interval; `replicates` how often users are resampled
       for the intervals of figures; `unit` goes before amounts in reports ("$").
 
@@ -153,6 +194,11 @@ class LifetimeSpec(Spec):
     little_share: float = Field(default=0.1, ge=0, lt=1)
     boost: BoostSpec = BoostSpec()
     sequences: SequenceSpec | None = None
+    margin: float | str | None = None
+    currency: str | None = Field(default=None, pattern=r"^[A-Za-z0-9]+$")
+    rates: dict[str, Annotated[float, Field(gt=0, lt=1_000_000)]] = Field(default_factory=dict)
+    refunds: Literal["apart", "net"] = "apart"
+    long_horizons: Literal["extrapolate", "refuse"] = "extrapolate"
 
     @model_validator(mode="after")
     def _each_horizon_once(self) -> Self:
@@ -170,6 +216,18 @@ class LifetimeSpec(Spec):
                 raise ValueError(f"models names {model!r} for {task}; it may be one of {list(known[task])}")
         return self
 
+    @model_validator(mode="after")
+    def _money_is_whole(self) -> "LifetimeSpec":
+        if self.margin is not None and self.value != "margin":
+            raise ValueError(f"margin = {self.margin!r} is declared and value is {self.value!r}; set value = 'margin'")
+        if isinstance(self.margin, float) and not 0 < self.margin <= 1:
+            raise ValueError(f"margin = {self.margin!r} is no share of an amount; it is above 0 and at most 1")
+        if self.rates and self.currency is None:
+            raise ValueError(f"rates of {sorted(self.rates)} are given and no currency; add currency = 'EUR'")
+        if self.rates.get(self.currency or "", 1.0) != 1:
+            raise ValueError(f"rates has {self.currency}, the currency itself, at another rate than 1; leave it out")
+        return self
+
     def value_tasks(self) -> tuple[ValueSpec, ...]:
         """One task per horizon, shortest first."""
         models = USUAL if self.sequences is None else get_args(ValueModel)
@@ -185,7 +243,8 @@ class LifetimeSpec(Spec):
         return (*self.value_tasks(), self.churn_task())
 
     def _shared(self) -> dict[str, object]:
-        return {name: getattr(self, name) for name in ("train_as_ofs", "folds", "additive", "boost")}
+        sums = tuple(dict.fromkeys((*self.additive, self.value, gross_of(self.value), refunded_of(self.value))))
+        return {"additive": sums, **{name: getattr(self, name) for name in ("train_as_ofs", "folds", "boost")}}
 
 
 class NewcomerSpec(Spec):

@@ -14,6 +14,7 @@ from sojourn.features import FeatureSpec
 from sojourn.lifetime._store import write_table
 from sojourn.lifetime.compare import Comparison, compare
 from sojourn.lifetime.evaluation import evaluate_model
+from sojourn.lifetime.extrapolation import bases_of
 from sojourn.lifetime.forecast import Lifetime, only_task
 from sojourn.lifetime.report import Outlook, write_report
 from sojourn.lifetime.segments import segment_scores
@@ -78,7 +79,7 @@ def run_study(
         model = Lifetime(spec.with_changes(models={**picked, **spec.models})).fit(table)
         model.save(out / MODELS_FOLDER)
         advance(1)
-        users = scoring_table(warehouse, features=features, as_of=end, sequences=spec.sequences)
+        users = scoring_table(warehouse, features=features, as_of=end, spec=spec, flows=bool(model.refunds_))
         predicted = _predict(model, users, out)
         advance(1)
         _write_comparisons(comparisons, out)
@@ -128,7 +129,7 @@ def predict_users(
     as_of: date | None = None,
 ) -> Predicted:
     """Predict every user as of a day (default: the day after the last in the log); write predictions and lists."""
-    users = scoring_table(warehouse, features=features, as_of=as_of, sequences=model.spec.sequences)
+    users = scoring_table(warehouse, features=features, as_of=as_of, spec=model.spec, flows=bool(model.refunds_))
     return _predict(model, users, out)
 
 
@@ -141,7 +142,8 @@ def evaluate_models(
     as_of: date | None = None,
 ) -> dict[str, Scores]:
     """Judge saved models on a day they have not seen (default: the first such); write `metrics.json` into `out`."""
-    table = judged_table(warehouse, spec=model.spec, as_of=as_of or model.known_until, features=features)
+    day = as_of or model.known_until
+    table = judged_table(warehouse, spec=model.spec, as_of=day, features=features, flows=bool(model.refunds_))
     scores = evaluate_model(model, table=table, bootstrap=BootstrapSpec(replicates=model.spec.replicates))
     write_metrics(out / METRICS_FILE, scores.values())
     return scores
@@ -154,9 +156,11 @@ def scores_summary(scores: Mapping[str, Scores]) -> pl.DataFrame:
 
 def _compare_all(table: pl.DataFrame, spec: LifetimeSpec) -> tuple[Comparison, ...]:
     bootstrap = BootstrapSpec(replicates=spec.replicates)
+    bases = bases_of(table, spec=spec)
+    tasks = [task for task in spec.tasks() if task.name not in bases]
     found = []
-    with progress("Models compared", total=len(spec.tasks())) as advance:
-        for task in spec.tasks():
+    with progress("Models compared", total=len(tasks)) as advance:
+        for task in tasks:
             found.append(compare(only_task(table, task), spec=task, level=spec.level, bootstrap=bootstrap))
             advance(1)
     return tuple(found)

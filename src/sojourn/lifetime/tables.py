@@ -8,7 +8,9 @@ import polars as pl
 from sojourn.core import BadInput, MissingTable
 from sojourn.evaluate import as_of_grid
 from sojourn.features import FeatureSpec, LabelSpec, SequenceSpec, feature_table, sequence_table, training_set
+from sojourn.lifetime._flows import flows_back, with_flow_labels, with_flows
 from sojourn.lifetime.compare import split_of
+from sojourn.lifetime.money import valued
 from sojourn.lifetime.spec import ChurnSpec, LifetimeSpec, ValueSpec
 from sojourn.warehouse import Warehouse
 
@@ -21,10 +23,11 @@ def training_table(
     `end` is the first day that is not known (default: the day after the last one in the log); no label window reaches
     beyond it. A label whose window had not ended is null. `features` defaults to `FeatureSpec()`.
 
-    Raises `BadInput` when the log is shorter than `spec.history_days` plus the longest horizon, `MissingTable`.
+    Raises `BadInput` when the log is shorter than `spec.history_days` plus the shortest horizon (any horizon that has a
+    model named, or by `long_horizons = "refuse"`), `MissingTable`.
     """
-    features = features or FeatureSpec()
     days = log_days(warehouse)
+    features = valued(warehouse, features=features, spec=spec)
     end = end or days[1]
     wanted: dict[tuple[int, ...], list[date]] = {}
     for as_of in _needed(spec, days[0], end):
@@ -36,7 +39,14 @@ def training_table(
     labels = [task.label for task in spec.tasks()]
     table = pl.concat(parts, how="diagonal_relaxed").sort("as_of", "user_id")
     others = [name for name in table.columns if name.startswith("label_") and name not in labels]
-    return with_sequences(warehouse, table.drop(others), spec=spec.sequences)
+    unended = [pl.lit(None, pl.Float64).alias(label) for label in labels if label not in table.columns]
+    table = table.drop(others).with_columns(unended)
+    if spec.refunds == "apart" and flows_back(warehouse, features=features, value=spec.value, end=end):
+        table = with_flows(warehouse, table, features=features, value=spec.value)
+        table = with_flow_labels(
+            warehouse, table, features=features, value=spec.value, horizons_days=spec.horizons_days, end=end
+        )
+    return with_sequences(warehouse, table, spec=spec.sequences)
 
 
 def scoring_table(
@@ -44,14 +54,20 @@ def scoring_table(
     *,
     features: FeatureSpec | None = None,
     as_of: date | None = None,
-    sequences: SequenceSpec | None = None,
+    spec: LifetimeSpec | None = None,
+    flows: bool = False,
 ) -> pl.DataFrame:
     """Features of every user as seen from one day (default: the day after the last one in the log).
 
-    With `sequences` as `LifetimeSpec.sequences` has it.
+    With sequences where `spec` has them, and with what was paid and refunded (`flows`) where a model has learned from
+    it: `bool(Lifetime.refunds_)`.
     """
-    found = feature_table(warehouse, features or FeatureSpec(), as_of or log_days(warehouse)[1])
-    return with_sequences(warehouse, found, spec=sequences)
+    spec, as_of = spec or LifetimeSpec(), as_of or log_days(warehouse)[1]
+    features = valued(warehouse, features=features, spec=spec)
+    found = feature_table(warehouse, features, as_of)
+    if flows:
+        found = with_flows(warehouse, found, features=features, value=spec.value)
+    return with_sequences(warehouse, found, spec=spec.sequences)
 
 
 def with_sequences(warehouse: Warehouse, table: pl.DataFrame, *, spec: SequenceSpec | None) -> pl.DataFrame:
@@ -78,15 +94,25 @@ def _needed(spec: LifetimeSpec, first: date, end: date) -> list[date]:
     """The dates that any fold of any task trains or is tested on, and those of the last fit."""
     found: set[date] = set()
     for task in spec.tasks():
-        grid = as_of_grid(
-            first,
-            end_day=end,
-            horizon_days=task.horizon_days,
-            step_days=spec.step_days,
-            history_days=spec.history_days,
-        )
+        try:
+            grid = as_of_grid(
+                first,
+                end_day=end,
+                horizon_days=task.horizon_days,
+                step_days=spec.step_days,
+                history_days=spec.history_days,
+            )
+        except BadInput:
+            if not _may_be_extrapolated(task, spec):
+                raise
+            continue
         found |= {*grid[-spec.train_as_ofs :], *_of_folds(grid, task)}
     return sorted(found)
+
+
+def _may_be_extrapolated(task: ValueSpec | ChurnSpec, spec: LifetimeSpec) -> bool:
+    longer = isinstance(task, ValueSpec) and task.horizon_days > min(spec.horizons_days)
+    return longer and task.name not in spec.models and spec.long_horizons == "extrapolate"
 
 
 def _of_folds(grid: Iterable[date], task: ValueSpec | ChurnSpec) -> set[date]:
@@ -109,15 +135,26 @@ def _with_labels(features: FeatureSpec, spec: LifetimeSpec, horizons: tuple[int,
 
 
 def judged_table(
-    warehouse: Warehouse, *, spec: LifetimeSpec, as_of: date, features: FeatureSpec | None = None
+    warehouse: Warehouse,
+    *,
+    spec: LifetimeSpec,
+    as_of: date,
+    features: FeatureSpec | None = None,
+    flows: bool = False,
 ) -> pl.DataFrame:
-    """Features as of one day, and the labels of every task whose window had ended when the log ends."""
+    """Features as of one day, and the labels of every task whose window had ended when the log ends.
+
+    `flows` is `scoring_table`'s.
+    """
     end = log_days(warehouse)[1]
+    features = valued(warehouse, features=features, spec=spec)
     horizons = tuple(n for n in _horizons(spec) if as_of + timedelta(days=n) <= end)
     if not horizons:
         raise BadInput(
             f"lifetime.judged_table: no label window that begins on {as_of} had ended when the log ends, on {end}. "
             f"The latest day that can be judged is {end - timedelta(days=_horizons(spec)[0])}."
         )
-    found = training_set(warehouse, _with_labels(features or FeatureSpec(), spec, horizons), [as_of])
+    found = training_set(warehouse, _with_labels(features, spec, horizons), [as_of])
+    if flows:
+        found = with_flows(warehouse, found, features=features, value=spec.value)
     return with_sequences(warehouse, found, spec=spec.sequences)
