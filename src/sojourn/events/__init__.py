@@ -1,6 +1,7 @@
 """Raw rows of any source come in; the event log comes out, with its users, items and costs beside it."""
 
 from sojourn.events._resettle import Touched
+from sojourn.events._sources import source_files
 from sojourn.events._world_belief import best_activity
 from sojourn.events._world_spec import PushPlan, WorldSpec
 from sojourn.events._world_truth import truth_warehouse
@@ -43,6 +44,7 @@ __all__ = [
     "merge_identities",
     "register_events",
     "simulate",
+    "source_files",
     "truth_activity",
     "truth_days",
     "truth_warehouse",

@@ -1,19 +1,57 @@
 """A day's work comes in declared; its tables, models, predictions and reports come out."""
 
 from sojourn.operate._derived import Change
+from sojourn.operate.alerts import Alert, watch_alerts
+from sojourn.operate.checks import CheckSpec, check_day
+from sojourn.operate.contest import Contest, contest, fit_candidate, promote
+from sojourn.operate.declared import Declared, RunSpec, SourceSpec, WatchSpec, declared_from, source_of
 from sojourn.operate.demo import DEMO_SPEC, Demo, run_demo
+from sojourn.operate.drift import reference_of, stability, write_drift
 from sojourn.operate.forget import ForgetReport, Merged, forget, merge
+from sojourn.operate.prediction_log import backtest, log_predictions
+from sojourn.operate.registry import About, InForce, Registry, Standing
+from sojourn.operate.run import Outcome, RunReport, run_day, run_days
+from sojourn.operate.sources import Taken, take_in
 from sojourn.operate.verify import Verification, verify
 
 __all__ = [
     "DEMO_SPEC",
+    "About",
+    "Alert",
     "Change",
+    "CheckSpec",
+    "Contest",
+    "Declared",
     "Demo",
     "ForgetReport",
+    "InForce",
     "Merged",
+    "Outcome",
+    "Registry",
+    "RunReport",
+    "RunSpec",
+    "SourceSpec",
+    "Standing",
+    "Taken",
     "Verification",
+    "WatchSpec",
+    "backtest",
+    "check_day",
+    "contest",
+    "declared_from",
+    "fit_candidate",
     "forget",
+    "log_predictions",
     "merge",
+    "promote",
+    "reference_of",
+    "run_day",
+    "run_days",
     "run_demo",
+    "source_of",
+    "stability",
+    "take_in",
     "verify",
+    "watch_alerts",
+    "write_drift",
 ]
