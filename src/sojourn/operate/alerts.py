@@ -75,8 +75,8 @@ def _of_drift(warehouse: Warehouse, registry: Registry, as_of: date, watch: Watc
     if over.height:
         named = ", ".join(f"{name} {psi:.2f}" for name, psi in over.select("feature", "psi").head(NAMED).rows())
         told = (
-            f"{over.height} of {looked.height} features of model {registry.kind!r} are spread otherwise than when it "
-            f"was fitted (PSI above {watch.max_psi:g}): {named}. See table drift, or fit a candidate: "
+            f"of {looked.height} features of model {registry.kind!r}, {over.height} stand elsewhere than when it was "
+            f"fitted (PSI above {watch.max_psi:g}): {named}. See table drift, or fit a candidate: "
             f"sojourn model fit {registry.kind}"
         )
         yield Alert("drift", registry.kind, watch.severity, told, over["psi"][0], watch.max_psi)
@@ -105,7 +105,7 @@ def _of_bias(latest: pl.DataFrame, task: str, watch: WatchSpec) -> Iterator[Aler
     if watch.max_bias is not None and bias is not None and abs(bias) > watch.max_bias and sure:
         told = (
             f"predictions of {task} as of {latest['as_of'][0]} were {bias:+.0%} off what came, "
-            f"[{low:+.0%}, {high:+.0%}], all users together; at most {watch.max_bias:.0%} is allowed. See table backtests"
+            f"[{low:+.0%}, {high:+.0%}], all users together; at most {watch.max_bias:.0%} is allowed: table backtests"
         )
         yield Alert("calibration", task, watch.severity, told, bias, watch.max_bias)
 

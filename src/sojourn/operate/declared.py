@@ -54,7 +54,8 @@ class RunSpec(Spec):
 class WatchSpec(Spec):
     """What is watched of predictions, and from where on it is an alert; the section `[watch]` of `sojourn.toml`.
 
-    - `max_psi`: population stability of each feature against the model's training rows, but those in `ignore`.
+    - `max_psi`: population stability of each feature against the model's training rows, but those in `ignore`: ages
+      grow with any log.
     - `max_bias`: how far sums of predictions may be from what came, as a share; only where chance does not explain it.
     - `max_worse`: by how much the error may exceed what it was on the first days judged, as a share; likewise.
     - `max_age_days`: how old what a model knows may be.
@@ -66,7 +67,7 @@ class WatchSpec(Spec):
     max_bias: float | None = Field(default=0.25, gt=0)
     max_worse: float | None = Field(default=0.25, gt=0)
     max_age_days: int | None = Field(default=None, ge=1)
-    ignore: tuple[str, ...] = ("tenure_days",)
+    ignore: tuple[str, ...] = ("tenure_days", "purchase_tenure_days")
     sample_users: int = Field(default=20_000, ge=100)
     replicates: int = Field(default=200, ge=10)
     severity: Severity = "fail"

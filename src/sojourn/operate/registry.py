@@ -1,7 +1,7 @@
 """Fitted models go into the warehouse's folder `_models`, each whole or not at all; one small file says which counts.
 
-`_models/<kind>/<version>/` holds what the model saved, `about.json` and `reference.json`. `_models/<kind>/standing.json`
-tells which version came into force as of which day, and when a candidate was last considered.
+`_models/<kind>/<version>/` holds what the model saved, `about.json` and `reference.json`; `standing.json` in
+`_models/<kind>/` tells which version came into force as of which day, and when a candidate was last considered.
 """
 
 import json

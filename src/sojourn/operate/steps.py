@@ -249,7 +249,7 @@ def _watch(kind: Kind) -> Callable[[Morning], Done]:
         is_old = not drifted or write_drift(warehouse, registry, found.version, as_of=as_of, watch=watch)[1]
         alerts = watch_alerts(warehouse, registry, found.version, as_of=as_of, watch=watch)
         morning.alerts.extend(alerts)
-        told = f"{len(judged.judged):,} days judged, {judged.current:,} current; " + (
+        told = f"days judged: {len(judged.judged):,} now, {judged.current:,} before; " + (
             "; ".join(each.told for each in alerts) or "no alert"
         )
         if alerts:
