@@ -10,7 +10,7 @@ import numpy as np
 from sojourn.operate import Declared, RunReport, declared_from, run_day
 from sojourn.warehouse import EngineSpec, Warehouse
 
-FIRST = date(2024, 8, 1)
+FIRST = date(2024, 9, 1)
 LAST = date(2024, 11, 30)
 AT = datetime(2024, 12, 1, 5, tzinfo=UTC)
 TABLES_OF_TIMES = frozenset({"runs"})
