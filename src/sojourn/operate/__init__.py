@@ -4,9 +4,9 @@ from sojourn.operate._derived import Change
 from sojourn.operate.demo import DEMO_SPEC, Demo, run_demo
 from sojourn.operate.elsewhere import Elsewhere, ForgetSpec, elsewhere_from
 from sojourn.operate.forget import ForgetReport, Merged, forget, merge
-from sojourn.operate.publish.batch import Publisher, Sent
-from sojourn.operate.publish.spec import PublishSpec, publishers_from
-from sojourn.operate.publish.work import Published, publish
+from sojourn.operate.publishing.batch import Publisher, Sent
+from sojourn.operate.publishing.spec import PublishSpec, publishers_from
+from sojourn.operate.publishing.work import Published, publish
 from sojourn.operate.verify import Verification, verify
 
 __all__ = [

@@ -9,9 +9,9 @@ from uuid import uuid4
 from sojourn.core import BadSpec, Spec
 from sojourn.events import Finding, find_users_in
 from sojourn.operate._derived import Change
-from sojourn.operate.publish.batch import batches_of, user_columns
-from sojourn.operate.publish.spec import PublishSpec, publishers_from
-from sojourn.operate.publish.work import publishing
+from sojourn.operate.publishing.batch import batches_of, user_columns
+from sojourn.operate.publishing.spec import PublishSpec, publishers_from
+from sojourn.operate.publishing.work import open_place
 from sojourn.warehouse import Warehouse
 from sojourn.warehouse.engine import identifier, literal
 from sojourn.warehouse.files import sync
@@ -55,7 +55,7 @@ def erase_elsewhere(warehouse: Warehouse, ids: Sequence[str], *, elsewhere: Else
     """
     changes = []
     for spec in elsewhere.published:
-        with publishing(warehouse, spec) as publisher:
+        with open_place(warehouse, spec) as publisher:
             gone = publisher.follow(batches_of(warehouse, spec.tables))
             rows = publisher.erase(ids)
         changes += [Change(f"{spec.name}:{table}", count, 1, "published rows removed") for table, count in rows.items()]
@@ -71,7 +71,7 @@ def find_elsewhere(warehouse: Warehouse, ids: Sequence[str], *, elsewhere: Elsew
     """Where outside the warehouse one of these ids still stands."""
     found = []
     for spec in elsewhere.published:
-        with publishing(warehouse, spec) as publisher:
+        with open_place(warehouse, spec) as publisher:
             found += [Finding(f"{spec.name}:{each.place}", each.count) for each in publisher.find(ids)]
     for folder in elsewhere.folders:
         search = find_users_in(warehouse, folder, ids)

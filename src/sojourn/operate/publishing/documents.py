@@ -7,7 +7,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from sojourn.operate.publish.batch import USER, Batch
+from sojourn.operate.publishing.batch import USER, Batch
 from sojourn.warehouse.engine import identifier, literal
 
 # Raised when the texts are written otherwise, so that what was written before is known to be old.

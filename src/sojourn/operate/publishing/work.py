@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 
-from sojourn.operate.publish.batch import Publisher, Sent, batches_of
-from sojourn.operate.publish.spec import PublishSpec
+from sojourn.operate.publishing.batch import Publisher, Sent, batches_of
+from sojourn.operate.publishing.spec import PublishSpec
 from sojourn.warehouse import Warehouse
 from sojourn.warehouse.locks import exclusive
 
@@ -50,12 +50,12 @@ def publish(warehouse: Warehouse, *, spec: PublishSpec, day: date | None = None)
     """
     for table in spec.tables:
         warehouse.relation(table)
-    with publishing(warehouse, spec) as publisher:
+    with open_place(warehouse, spec) as publisher:
         return Published(spec, tuple(publisher.publish(batches_of(warehouse, spec.tables, day=day))))
 
 
 @contextmanager
-def publishing(warehouse: Warehouse, spec: PublishSpec) -> Iterator[Publisher]:
+def open_place(warehouse: Warehouse, spec: PublishSpec) -> Iterator[Publisher]:
     """The open place, and this warehouse's one publisher to it, while the block runs. Raises `Locked`."""
     lock = warehouse.root / "_locks" / f"publish_{spec.name}.lock"
     with (
@@ -68,18 +68,18 @@ def publishing(warehouse: Warehouse, spec: PublishSpec) -> Iterator[Publisher]:
 def publisher_of(spec: PublishSpec, warehouse: Warehouse) -> Publisher:
     """The publisher to the place of this spec; only its own library is imported."""
     if spec.to == "clickhouse":
-        from sojourn.operate.publish.clickhouse import ClickHouse
+        from sojourn.operate.publishing.clickhouse import ClickHouse
 
         return ClickHouse(spec)
     if spec.to == "redis":
-        from sojourn.operate.publish.redis import Redis
+        from sojourn.operate.publishing.redis import Redis
 
         return Redis(spec)
     if spec.to == "duckdb":
-        from sojourn.operate.publish.duckdb_file import DuckDBFile
+        from sojourn.operate.publishing.duckdb_file import DuckDBFile
 
         return DuckDBFile(spec)
-    from sojourn.operate.publish.parquet import ParquetFolder
+    from sojourn.operate.publishing.parquet import ParquetFolder
 
     return ParquetFolder(spec, shared=warehouse.spec)
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from sojourn.core import BadInput, EngineError, Unreachable, need
 from sojourn.events import Finding
-from sojourn.operate.publish.batch import (
+from sojourn.operate.publishing.batch import (
     Batch,
     Place,
     Sent,
@@ -20,7 +20,7 @@ from sojourn.operate.publish.batch import (
     publish_partitions,
     user_columns,
 )
-from sojourn.operate.publish.spec import PublishSpec
+from sojourn.operate.publishing.spec import PublishSpec
 from sojourn.warehouse.engine import identifier
 
 MARK = "sojourn_fingerprint"

@@ -8,9 +8,9 @@ from typing import Any, Self
 
 from sojourn.core import BadInput, EngineError, Unreachable, fingerprint, need
 from sojourn.events import Finding
-from sojourn.operate.publish.batch import USER, Batch, Sent, user_columns
-from sojourn.operate.publish.documents import SHAPE, documents
-from sojourn.operate.publish.spec import PublishSpec
+from sojourn.operate.publishing.batch import USER, Batch, Sent, user_columns
+from sojourn.operate.publishing.documents import SHAPE, documents, read_document
+from sojourn.operate.publishing.spec import PublishSpec
 
 AT_ONCE = 2_000
 SCANNED = 10_000
@@ -201,3 +201,20 @@ def _is_rewriting(state: dict[str, Any]) -> bool:
 def _parts(keys: Sequence[str]) -> Iterator[Sequence[str]]:
     for start in range(0, len(keys), AT_ONCE):
         yield keys[start : start + AT_ONCE]
+
+
+def read_users(client: Any, users: Sequence[str], *, space: str) -> dict[str, dict[str, dict[str, Any]]]:
+    """The rows by table of each of these users that there is, all of one version, which is live.
+
+    A version may be swapped while it is read: then it is read again.
+    """
+    while True:
+        text = client.get(f"{space}:live")
+        if text is None:
+            return {}
+        live = json.loads(text)
+        found = client.mget([f"{space}:{live['version']}:{user}" for user in users])
+        if None not in found or client.get(f"{space}:live") == text:
+            columns = {table: described["columns"] for table, described in live["tables"].items()}
+            both = zip(users, found, strict=True)
+            return {user: read_document(each, columns=columns) for user, each in both if each is not None}

@@ -6,7 +6,7 @@ from typing import Self
 
 from sojourn.events import Finding, find_users
 from sojourn.operate._derived import clear_strays, erase_rows
-from sojourn.operate.publish.batch import (
+from sojourn.operate.publishing.batch import (
     Batch,
     Place,
     Sent,
@@ -14,7 +14,7 @@ from sojourn.operate.publish.batch import (
     key_of,
     publish_partitions,
 )
-from sojourn.operate.publish.spec import PublishSpec
+from sojourn.operate.publishing.spec import PublishSpec
 from sojourn.warehouse import Warehouse, WarehouseSpec
 from sojourn.warehouse.engine import identifier
 
