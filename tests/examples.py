@@ -56,6 +56,7 @@ from sojourn.lifetime import (
     high_spenders_at_risk,
     likely_high_spenders,
 )
+from sojourn.operate import PublishSpec
 from sojourn.rollups import AggregateSpec, RollupSpec
 from sojourn.warehouse import InPlace
 from tests.effects import logs
@@ -74,6 +75,7 @@ SPECS: dict[type[Spec], Spec] = {
     Fold: FOLD,
     Interval: INTERVAL,
     InPlace: InPlace(folder="/data/events", columns={"user_id": "uid"}),
+    PublishSpec: PublishSpec(to="clickhouse", url="http://growth@localhost:8123"),
     PushPlan: PushPlan(as_of=date(2024, 2, 1), offsets=(0, 7)),
     RecalibrationSpec: RecalibrationSpec(score="score", truth="churned"),
     RollupSpec: RollupSpec(aggregates={"spend": SPEND}),

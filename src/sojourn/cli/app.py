@@ -5,10 +5,24 @@ import sys
 import typer
 
 from sojourn import __version__
-from sojourn.cli import demo, effects, events, features, ingest, ltv, model, retention, rollup, run, simulate, verify
+from sojourn.cli import (
+    demo,
+    effects,
+    events,
+    features,
+    ingest,
+    ltv,
+    model,
+    publish,
+    retention,
+    rollup,
+    run,
+    simulate,
+    verify,
+)
 from sojourn.core import SojournError, say
 
-VERBS = (demo, ingest, events, simulate, rollup, features, ltv, retention, effects, run, model, verify)
+VERBS = (demo, ingest, events, simulate, rollup, features, ltv, retention, effects, run, model, publish, verify)
 
 app = typer.Typer(
     name="sojourn",

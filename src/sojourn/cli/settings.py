@@ -20,6 +20,9 @@ SECTIONS = (
     "run",
     "checks",
     "watch",
+    "publish",
+    "serve",
+    "forget",
 )
 
 

@@ -14,7 +14,7 @@ from sojourn.events.ingest import ingest
 from sojourn.events.merge import MergeReport, aliases_of, merge_identities
 from sojourn.events.portraits import users_as_of
 from sojourn.events.report import IngestReport
-from sojourn.events.search import Finding, Search, find_users
+from sojourn.events.search import Finding, Search, find_users, find_users_in
 from sojourn.events.simulate import SimulationReport, simulate
 from sojourn.events.spec import IngestSpec
 
@@ -36,6 +36,7 @@ __all__ = [
     "erase_identities",
     "erase_users",
     "find_users",
+    "find_users_in",
     "ingest",
     "ingest_cdnow",
     "ingest_complete_journey",

@@ -7,8 +7,12 @@ from sojourn.operate.contest import Contest, contest, fit_candidate, promote
 from sojourn.operate.declared import Declared, RunSpec, SourceSpec, WatchSpec, declared_from, source_of
 from sojourn.operate.demo import DEMO_SPEC, Demo, run_demo
 from sojourn.operate.drift import reference_of, stability, write_drift
+from sojourn.operate.elsewhere import Elsewhere, ForgetSpec, elsewhere_from
 from sojourn.operate.forget import ForgetReport, Merged, forget, merge
 from sojourn.operate.prediction_log import backtest, log_predictions
+from sojourn.operate.publishing.batch import Publisher, Sent
+from sojourn.operate.publishing.spec import PublishSpec, publishers_from
+from sojourn.operate.publishing.work import Published, publish
 from sojourn.operate.registry import About, InForce, Registry, Standing
 from sojourn.operate.run import Outcome, RunReport, run_day, run_days
 from sojourn.operate.sources import Taken, take_in
@@ -23,13 +27,19 @@ __all__ = [
     "Contest",
     "Declared",
     "Demo",
+    "Elsewhere",
     "ForgetReport",
+    "ForgetSpec",
     "InForce",
     "Merged",
     "Outcome",
+    "PublishSpec",
+    "Published",
+    "Publisher",
     "Registry",
     "RunReport",
     "RunSpec",
+    "Sent",
     "SourceSpec",
     "Standing",
     "Taken",
@@ -39,11 +49,14 @@ __all__ = [
     "check_day",
     "contest",
     "declared_from",
+    "elsewhere_from",
     "fit_candidate",
     "forget",
     "log_predictions",
     "merge",
     "promote",
+    "publish",
+    "publishers_from",
     "reference_of",
     "run_day",
     "run_days",
