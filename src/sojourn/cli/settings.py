@@ -17,6 +17,7 @@ SECTIONS = (
     "lifetime",
     "retention",
     "effects",
+    "metrics",
     "run",
     "checks",
     "watch",

@@ -10,7 +10,9 @@ from sojourn.core import BadSpec, Spec
 from sojourn.events import IngestSpec
 from sojourn.features import FeatureSpec, features_from
 from sojourn.lifetime import LifetimeSpec, RetentionSpec
+from sojourn.metrics import BoardSpec, metrics_from
 from sojourn.operate.checks import CheckSpec, Severity
+from sojourn.operate.publishing.spec import PublishSpec, publishers_from
 from sojourn.rollups import RollupSpec, rollups_from
 
 SOURCES = ("events", "users", "items", "costs")
@@ -75,13 +77,15 @@ class WatchSpec(Spec):
 
 @dataclass(frozen=True)
 class Declared:
-    """A day's work as declared; what is None or empty is not done."""
+    """A day's work as declared; what is None or empty is not done. A board that is None is the usual one."""
 
     sources: tuple[SourceSpec, ...] = ()
     rollups: tuple[RollupSpec, ...] = ()
     features: FeatureSpec | None = None
     lifetime: LifetimeSpec | None = None
     retention: RetentionSpec | None = None
+    boards: tuple[BoardSpec | None, ...] = ()
+    places: tuple[PublishSpec, ...] = ()
     checks: tuple[CheckSpec, ...] = ()
     run: RunSpec = field(default_factory=RunSpec)
     watch: WatchSpec | None = None
@@ -103,6 +107,8 @@ def declared_from(settings: Mapping[str, Any]) -> Declared:
         features=features_from(settings) if READ_FEATURES & set(settings) else None,
         lifetime=LifetimeSpec(**settings["lifetime"]) if "lifetime" in settings else None,
         retention=RetentionSpec(**retention) if "retention" in settings else None,
+        boards=_boards(settings),
+        places=tuple(publishers_from(settings)),
         checks=tuple(_check(name, table) for name, table in settings.get("checks", {}).items()),
         run=RunSpec(**settings.get("run", {})),
         watch=WatchSpec(**settings["watch"]) if "watch" in settings else None,
@@ -125,6 +131,12 @@ def _sources(section: Mapping[str, Any] | None) -> tuple[SourceSpec, ...]:
     tables |= {name: section[name] for name in SOURCES if name in section}
     found = {name: source_of(table, table=name) for name, table in tables.items()}
     return tuple(found[name] for name in SOURCES if name in found)
+
+
+def _boards(settings: Mapping[str, Any]) -> tuple[BoardSpec | None, ...]:
+    if "metrics" not in settings:
+        return ()
+    return tuple(metrics_from(settings).boards.values()) or (None,)
 
 
 def _check(name: str, table: object) -> CheckSpec:

@@ -9,12 +9,15 @@ from sojourn.core import BadInput
 from sojourn.evaluate import as_of_grid
 from sojourn.features import write_features
 from sojourn.lifetime import FittedRetention, Lifetime, log_days, score_retention, score_users
+from sojourn.metrics import BoardSpec, advance_board, default_board
 from sojourn.operate.alerts import Alert, watch_alerts
 from sojourn.operate.checks import CheckSpec, check_day
 from sojourn.operate.contest import fit_candidate, promote, shortest_horizon
 from sojourn.operate.declared import SOURCES, Declared, SourceSpec
 from sojourn.operate.drift import write_drift
 from sojourn.operate.prediction_log import backtest, log_predictions
+from sojourn.operate.publishing.spec import PublishSpec
+from sojourn.operate.publishing.work import publish
 from sojourn.operate.registry import Kind, Registry
 from sojourn.operate.sources import take_in
 from sojourn.rollups import RollupSpec, advance, backfill, ledger, need_history, past
@@ -22,6 +25,8 @@ from sojourn.warehouse import Warehouse
 
 Verdict = Literal["done", "current", "skipped", "passed", "warned", "failed", "held back"]
 ONE_DAY = timedelta(days=1)
+# Nothing is published from a day on which anything failed.
+PARTS = ("sources", "rollups", "features", "ltv", "retention", "watch", "metrics", "results")
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,9 @@ def steps_of(declared: Declared) -> list[Step]:
         *(_step(f"rollup {each.name}", "rollups", ("sources",), _rollup(each)) for each in declared.rollups),
         *_features(declared),
         *_models(declared),
+        *(_step(_board_name(each), "metrics", ("sources",), _board(each)) for each in declared.boards),
         *_checks(declared, of_sources=False),
+        *(_step(f"publish {each.name}", "publish", PARTS, _publish(each)) for each in declared.places),
     ]
 
 
@@ -255,5 +262,31 @@ def _watch(kind: Kind) -> Callable[[Morning], Done]:
         if alerts:
             return Done("warned", told)
         return Done("current" if is_old and not judged.judged else "done", told)
+
+    return work
+
+
+def _board_name(board: BoardSpec | None) -> str:
+    return "metrics" if board is None else f"metrics {board.name}"
+
+
+def _board(board: BoardSpec | None) -> Callable[[Morning], Done]:
+    def work(morning: Morning) -> Done:
+        asked = default_board(morning.warehouse) if board is None else board
+        report = advance_board(morning.warehouse, asked, day=morning.day)
+        told = f"days made: {len(report.made):,} now, {report.current:,} before"
+        return Done("done" if report.made else "current", told)
+
+    return work
+
+
+def _publish(place: PublishSpec) -> Callable[[Morning], Done]:
+    def work(morning: Morning) -> Done:
+        there = tuple(table for table in place.tables if morning.warehouse.has(table))
+        if not there:
+            return Done("skipped", f"none of its tables is there yet: {', '.join(place.tables)}")
+        sent = publish(morning.warehouse, spec=place.with_changes(tables=there), day=morning.day)
+        missing = [f"not there yet: {table}" for table in place.tables if table not in there]
+        return Done("current" if sent.is_current else "done", "; ".join([*sent.lines(), *missing]), sent.rows)
 
     return work

@@ -1,0 +1,28 @@
+"""Day partials of the event log come in; metrics of growth go out as tables, charts and checks, each defined once."""
+
+from sojourn.metrics._counted import board_rollup, default_board
+from sojourn.metrics.board import BoardReport, advance_board, backfill_board, rebuild_board
+from sojourn.metrics.catalogue import METRICS, MetricSpec, metrics_of
+from sojourn.metrics.spec import BoardSpec, FunnelSpec, MetricsSpec, StepSpec, metrics_from
+from sojourn.metrics.tables import day_after_last, metric_relation, metric_table, triangle
+
+__all__ = [
+    "METRICS",
+    "BoardReport",
+    "BoardSpec",
+    "FunnelSpec",
+    "MetricSpec",
+    "MetricsSpec",
+    "StepSpec",
+    "advance_board",
+    "backfill_board",
+    "board_rollup",
+    "day_after_last",
+    "default_board",
+    "metric_relation",
+    "metric_table",
+    "metrics_from",
+    "metrics_of",
+    "rebuild_board",
+    "triangle",
+]
