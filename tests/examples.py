@@ -25,7 +25,7 @@ from sojourn.evaluate import (
     SplitSpec,
     Task,
 )
-from sojourn.events import PushPlan
+from sojourn.events import IngestSpec, PushPlan
 from sojourn.lifetime import (
     ActivityBaseline,
     Baseline,
@@ -57,7 +57,7 @@ from sojourn.lifetime import (
     likely_high_spenders,
 )
 from sojourn.metrics import METRICS, FunnelSpec, MetricSpec, StepSpec
-from sojourn.operate import PublishSpec
+from sojourn.operate import About, CheckSpec, InForce, PublishSpec, SourceSpec, Watched
 from sojourn.rollups import AggregateSpec, RollupSpec
 from sojourn.warehouse import InPlace
 from tests.effects import logs
@@ -70,7 +70,14 @@ STEP = StepSpec(name="view", where="event = 'view'")
 INTERVAL = Interval(value=1.0, low=0.5, high=1.5)
 FOLD = Fold(horizon_days=30, train=(date(2024, 1, 1),), test=date(2024, 2, 1))
 
+WATCHED = Watched(task="ltv_30", column="ltv_30", aggregate="spend", days=30, kind="value")
+
 SPECS: dict[type[Spec], Spec] = {
+    About: About(kind="ltv", version="3f2a", fitted_as_of=date(2024, 5, 1), known_until=date(2024, 5, 1)),
+    CheckSpec: CheckSpec(kind="allowed", column="channel", values=("web", "app")),
+    InForce: InForce(version="3f2a", as_of=date(2024, 5, 1), how="first"),
+    SourceSpec: SourceSpec(spec=IngestSpec(), in_place="lake"),
+    Watched: WATCHED,
     AggregateSpec: SPEND,
     ConformalSpec: ConformalSpec(pred="ltv", truth="spend"),
     Difference: Difference(value=1.0, low=0.5, high=1.5, prob_better=0.9),

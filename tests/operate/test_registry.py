@@ -6,6 +6,7 @@ from datetime import date, timedelta
 import pytest
 
 from sojourn.core import BadInput, BadSpec
+from sojourn.lifetime import Lifetime
 from sojourn.operate import Registry, contest, declared_from, fit_candidate, promote
 from tests.operate.shops import LAST, SETTINGS, declared_in, opened, ran, settings_of, write_orders
 
@@ -43,6 +44,18 @@ def features(shop):
     return declared(shop, SETTINGS).features
 
 
+def version_in_force(registry):
+    found = registry.in_force(END)
+    assert found is not None
+    return found.version
+
+
+def loaded_of(registry, version):
+    model = registry.load(version)
+    assert isinstance(model, Lifetime)
+    return model
+
+
 def candidate(store, shop, text, as_of=END - timedelta(days=14)):
     return fit_candidate(store, "ltv", declared(shop, text), as_of=as_of)
 
@@ -72,7 +85,7 @@ def test_a_model_that_is_no_better_is_refused_with_the_figures(store, shop):
     worse = candidate(store, shop, DUMB)
     with pytest.raises(BadInput, match=r"does not beat .*stays in force: MAE of ltv_14 \+\d.*Brier of churn_14 \+0\."):
         promote(store, registry, worse.version, as_of=END, features=features(shop))
-    assert registry.in_force(END).version != worse.version
+    assert version_in_force(registry) != worse.version
 
 
 def test_models_are_compared_on_days_that_neither_has_seen(store, shop):
@@ -93,7 +106,7 @@ def test_the_figures_are_those_of_the_paired_bootstrap_on_the_same_rows(store, s
     registry = Registry(store, "ltv")
     about = candidate(store, shop, GOOD)
     found = contest(store, registry, about.version, end=END, features=features(shop))
-    one, two = registry.load(about.version), registry.load(registry.in_force(END).version)
+    one, two = loaded_of(registry, about.version), loaded_of(registry, version_in_force(registry))
     table = judged_table(store, spec=one.spec, as_of=found.as_of, features=features(shop))
     known = table.select(pl.exclude("^label_.*$"))
     both = pl.DataFrame(
@@ -125,9 +138,9 @@ def test_saved_and_loaded_it_predicts_the_same(store, shop):
 
     registry, users = Registry(store, "ltv"), scoring_table(store, features=features(shop))
     about = candidate(store, shop, SETTINGS)
-    loaded = registry.load(about.version)
+    loaded = loaded_of(registry, about.version)
     assert loaded.fingerprint_ == about.version
-    assert loaded.predict(users).equals(registry.load(about.version).predict(users))
+    assert loaded.predict(users).equals(loaded_of(registry, about.version).predict(users))
 
 
 def test_unknown_versions_and_missing_sections_are_refused(store, shop):
@@ -135,7 +148,7 @@ def test_unknown_versions_and_missing_sections_are_refused(store, shop):
     with pytest.raises(BadInput, match="There is no model 'ffff' of kind 'ltv'; stored are: "):
         registry.about("ffff")
     with pytest.raises(BadInput, match="is in force already"):
-        promote(store, registry, registry.in_force(END).version, as_of=END)
+        promote(store, registry, version_in_force(registry), as_of=END)
     with pytest.raises(BadInput, match="so there is none to go back to"):
         registry.roll_back(as_of=END)
     with pytest.raises(BadInput, match="No model of kind 'retention' is in force"):

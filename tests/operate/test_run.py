@@ -1,4 +1,4 @@
-"""A declared day is done once, only what is stale is done again, and a kill at any moment changes nothing in the end."""
+"""A declared day is done once, only what is stale is done again, and a kill at any moment changes nothing."""
 
 import os
 import shutil
@@ -63,7 +63,7 @@ def test_a_day_is_done_and_done_again_changes_no_byte(shop):
     assert set(verdicts(again).values()) == {"current", "passed"}
     assert content(root) == once
     runs = opened(root).frame("runs")
-    assert runs["attempt"].max() >= 2
+    assert max(runs["attempt"].to_list()) >= 2
     assert {"ingest events", "features", "model ltv", "predict ltv"} <= set(runs["step"])
 
 
@@ -239,7 +239,7 @@ def kills(copied, tmp_path, *, steps, delays_s):
 
 
 def test_a_run_killed_in_the_middle_ends_the_same(copied, tmp_path):
-    assert kills(copied, tmp_path, steps=["rollup user", "model ltv"], delays_s=[0.1]) == 2
+    assert kills(copied, tmp_path, steps=["model ltv"], delays_s=[0.1]) == 1
 
 
 @pytest.mark.slow

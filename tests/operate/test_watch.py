@@ -36,6 +36,12 @@ def copied(shop, tmp_path):
     return opened(tmp_path / "w"), declared_in(shop / "orders")
 
 
+def version_in_force(registry):
+    found = registry.in_force(END)
+    assert found is not None
+    return found.version
+
+
 def slow_psi(before, now):
     """Tenths of what was known, by hand: each value falls into the first tenth that ends at or above it."""
     ends = (
@@ -76,7 +82,7 @@ def test_the_log_holds_what_was_predicted_and_by_what(copied):
     both = logged.filter(pl.col("task") == "ltv_14").join(said, on="user_id")
     assert both.height == said.height
     assert both["prediction"].equals(both["ltv_14"].alias("prediction"))
-    assert logged["fingerprint"].unique().to_list() == [Registry(store, "ltv").in_force(END).version]
+    assert logged["fingerprint"].unique().to_list() == [version_in_force(Registry(store, "ltv"))]
     assert logged["features"].unique().to_list() == [store.fingerprint_of("features", {"as_of": str(END)})]
 
 
@@ -167,10 +173,10 @@ def test_bias_and_error_are_told_where_chance_does_not_explain_them(copied, bias
     calm = [(early, "ltv_14", "bias", 0.0, -0.1, 0.1), (early, "ltv_14", "mae", 10.0, 9.0, 11.0)]
     backtests_of(store, [*calm, (late, "ltv_14", "bias", *bias), (late, "ltv_14", "mae", *mae)])
     registry = Registry(store, "ltv")
-    found = watch_alerts(store, registry, registry.in_force(END).version, as_of=END, watch=WatchSpec(max_psi=None))
+    found = watch_alerts(store, registry, version_in_force(registry), as_of=END, watch=WatchSpec(max_psi=None))
     assert [each.source for each in found] == sources
     unknown = watch_alerts(
-        store, registry, registry.in_force(END).version, as_of=date(2024, 10, 30), watch=WatchSpec(max_psi=None)
+        store, registry, version_in_force(registry), as_of=date(2024, 10, 30), watch=WatchSpec(max_psi=None)
     )
     assert unknown == [], "what came after a day is not known on it"
 
@@ -178,7 +184,7 @@ def test_bias_and_error_are_told_where_chance_does_not_explain_them(copied, bias
 def test_age_and_drift_are_told_with_what_to_do(copied):
     store, _ = copied
     registry = Registry(store, "ltv")
-    version = registry.in_force(END).version
+    version = version_in_force(registry)
     watch = WatchSpec(max_age_days=5, max_psi=0.001, max_bias=None, max_worse=None)
     found = {each.source: each for each in watch_alerts(store, registry, version, as_of=END, watch=watch)}
     assert set(found) == {"age", "drift"}

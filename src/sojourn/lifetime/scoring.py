@@ -34,7 +34,7 @@ def score_users(
     as_of = as_of or log_days(warehouse)[1]
     stored = write_features(warehouse, features or FeatureSpec(), as_of)
     partition = {"as_of": str(as_of)}
-    wanted = fingerprint("predictions", stored.fingerprint, model.fingerprint_)
+    wanted = predictions_fingerprint(stored.fingerprint, model.fingerprint_)
     with warehouse.writing(TABLE) as writer:
         found = warehouse.partition(TABLE, partition)
         if found is not None and found.fingerprint == wanted:
@@ -44,6 +44,11 @@ def score_users(
         model.predict(warehouse.engine.frame(f"{rows} LIMIT 1"))
         with warehouse.engine.mapped(rows, _Predict(model), kinds=_kinds(model)) as name:
             return writer.put(partition, f"SELECT * FROM {name}", order_by=["user_id"], fingerprint=wanted)
+
+
+def predictions_fingerprint(features: str, model: str) -> str:
+    """The fingerprint of the predictions that these models make from these features, both given by theirs."""
+    return fingerprint("predictions", features, model)
 
 
 class _Predict:

@@ -13,7 +13,7 @@ from sojourn.operate.prediction_log import backtest, log_predictions
 from sojourn.operate.publishing.batch import Publisher, Sent
 from sojourn.operate.publishing.spec import PublishSpec, publishers_from
 from sojourn.operate.publishing.work import Published, publish
-from sojourn.operate.registry import About, InForce, Registry, Standing
+from sojourn.operate.registry import About, InForce, Registry, Standing, Watched
 from sojourn.operate.run import Outcome, RunReport, run_day, run_days
 from sojourn.operate.sources import Taken, take_in
 from sojourn.operate.verify import Verification, verify
@@ -45,6 +45,7 @@ __all__ = [
     "Taken",
     "Verification",
     "WatchSpec",
+    "Watched",
     "backtest",
     "check_day",
     "contest",

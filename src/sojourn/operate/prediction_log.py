@@ -13,12 +13,11 @@ import polars as pl
 
 from sojourn.core import fingerprint
 from sojourn.evaluate import BootstrapSpec, Task, bootstrap_metrics
-from sojourn.evaluate.metrics import Kind as TaskKind
 from sojourn.features import FeatureSpec
-from sojourn.lifetime import FittedRetention, Lifetime
+from sojourn.lifetime import FittedRetention
 from sojourn.operate.declared import WatchSpec
 from sojourn.operate.drift import sampled
-from sojourn.operate.registry import Kind, Model, Registry
+from sojourn.operate.registry import Kind, Registry, Watched
 from sojourn.rollups import Ledger, RollupSpec, ahead, refreshed, window_query
 from sojourn.warehouse import PartitionInfo, Warehouse
 from sojourn.warehouse.engine import identifier, literal
@@ -37,33 +36,6 @@ SCHEMA = {
     "low": pl.Float64,
     "high": pl.Float64,
 }
-
-
-@dataclass(frozen=True)
-class Watched:
-    """One prediction per user that can be judged: its column, and what came in the `days` from its day on.
-
-    `aggregate` is that of the rollup which tells; where `is_absence`, the truth is 1 where it was 0.
-    """
-
-    task: str
-    column: str
-    aggregate: str
-    days: int
-    kind: TaskKind
-    is_absence: bool = False
-
-
-def watched_of(model: Model) -> list[Watched]:
-    """What of a model's predictions can be judged once its days are over."""
-    if isinstance(model, FittedRetention):
-        days = model.spec.horizon_days
-        return [Watched(f"active_days_{days}", "expected_days", "active_days", days, "value")]
-    assert isinstance(model, Lifetime)
-    values = [Watched(t.name, t.name, t.value, t.horizon_days, "value") for t in model.spec.value_tasks()]
-    churn = model.spec.churn_task()
-    column = f"churn_prob_{churn.horizon_days}"
-    return [*values, Watched(churn.name, column, churn.activity, churn.horizon_days, "probability", is_absence=True)]
 
 
 def log_predictions(
@@ -86,7 +58,7 @@ def log_predictions(
     queries = [
         f"SELECT user_id, {literal(each.task)} AS task, CAST({identifier(each.column)} AS DOUBLE) AS prediction, "
         f"model_version, fingerprint, {features} AS features FROM {relation}"
-        for each in watched_of(registry.load(version))
+        for each in registry.about(version).watched
     ]
     with warehouse.writing(LOG) as writer:
         mark = fingerprint("prediction log", *place.values())
@@ -112,11 +84,11 @@ def backtest(
     places = [place for place in warehouse.places(LOG) if place["model"] == registry.kind]
     if not places:
         return Backtested((), 0, 0)
-    models = {about.version: watched_of(registry.load(about.version)) for about in registry.versions()}
+    watched = {each for about in registry.versions() for each in about.watched}
     found, judged, current, rows = None, [], 0, 0
     for day, made in _by_day(places):
         as_of = date.fromisoformat(day)
-        due = {each for known in models.values() for each in known if as_of + timedelta(days=each.days) <= end}
+        due = {each for each in watched if as_of + timedelta(days=each.days) <= end}
         if not due:
             continue
         found = found or refreshed(warehouse, _rollup_of(registry, features), end=end)

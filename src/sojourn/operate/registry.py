@@ -29,14 +29,29 @@ FOLDER, STANDING, ABOUT = "_models", "standing.json", "about.json"
 Reference = dict[str, Any]
 
 
+class Watched(Spec):
+    """One prediction per user that can be judged: its column, and what came in the `days` from its day on.
+
+    `aggregate` is that of the rollup which tells; where `is_absence`, the truth is 1 where it was 0.
+    """
+
+    task: str
+    column: str
+    aggregate: str
+    days: int
+    kind: Literal["value", "probability"]
+    is_absence: bool = False
+
+
 class About(Spec):
-    """What is known of a stored model: when it was fitted, and the first day of which it has seen nothing."""
+    """What is known of a stored model: when it was fitted, the first day of which it has seen nothing, what it says."""
 
     kind: Kind
     version: str
     fitted_as_of: date
     known_until: date
     told: str = ""
+    watched: tuple[Watched, ...] = ()
 
 
 class InForce(Spec):
@@ -75,6 +90,7 @@ class Registry:
             fitted_as_of=fitted_as_of,
             known_until=known_until(model),
             told=told,
+            watched=watched_of(model),
         )
         target, staged = self.folder / about.version, self.folder / f".{uuid4().hex}"
         with self._writing():
@@ -161,6 +177,21 @@ class Registry:
         lock = self.warehouse.root / "_locks" / f"_models_{self.kind}.lock"
         with exclusive(lock, what=f"The registry of models {self.kind!r} in {self.warehouse.root}"):
             yield
+
+
+def watched_of(model: Model) -> tuple[Watched, ...]:
+    """What of a model's predictions can be judged once its days are over."""
+    if isinstance(model, FittedRetention):
+        days = model.spec.horizon_days
+        asked = {"aggregate": "active_days", "days": days, "kind": "value"}
+        return (Watched(task=f"active_days_{days}", column="expected_days", **asked),)
+    values = [
+        Watched(task=task.name, column=task.name, aggregate=task.value, days=task.horizon_days, kind="value")
+        for task in model.spec.value_tasks()
+    ]
+    churn = model.spec.churn_task()
+    asked = {"aggregate": churn.activity, "days": churn.horizon_days, "kind": "probability", "is_absence": True}
+    return (*values, Watched(task=churn.name, column=f"churn_prob_{churn.horizon_days}", **asked))
 
 
 def version_of(model: Model) -> str:

@@ -9,13 +9,14 @@ from sojourn.core import BadInput
 from sojourn.evaluate import as_of_grid
 from sojourn.features import write_features
 from sojourn.lifetime import FittedRetention, Lifetime, log_days, score_retention, score_users
+from sojourn.lifetime.scoring import predictions_fingerprint
 from sojourn.metrics import BoardSpec, advance_board, default_board
 from sojourn.operate.alerts import Alert, watch_alerts
 from sojourn.operate.checks import CheckSpec, check_day
 from sojourn.operate.contest import fit_candidate, promote, shortest_horizon
 from sojourn.operate.declared import SOURCES, Declared, SourceSpec
 from sojourn.operate.drift import write_drift
-from sojourn.operate.prediction_log import backtest, log_predictions
+from sojourn.operate.prediction_log import LOG, PREDICTIONS, backtest, log_predictions
 from sojourn.operate.publishing.spec import PublishSpec
 from sojourn.operate.publishing.work import publish
 from sojourn.operate.registry import Kind, Registry
@@ -227,8 +228,11 @@ def _predict(kind: Kind) -> Callable[[Morning], Done]:
         found, place = registry.in_force(morning.as_of), {"as_of": str(morning.as_of)}
         if found is None:
             return Done("skipped", f"no model is in force as of {morning.as_of}")
-        table = "predictions" if kind == "ltv" else "retention_predictions"
-        before, model = morning.warehouse.fingerprint_of(table, place), registry.load(found.version)
+        before = morning.warehouse.fingerprint_of(PREDICTIONS[kind], place)
+        if before is not None and _is_predicted(morning, registry, found.version, made=before):
+            # Told without loading the model, which takes seconds.
+            return Done("current", f"users as of {morning.as_of} by {found.version}")
+        model = registry.load(found.version)
         features = morning.declared.features
         if isinstance(model, FittedRetention):
             info = score_retention(morning.warehouse, fitted=model, features=features, as_of=morning.as_of)
@@ -241,6 +245,15 @@ def _predict(kind: Kind) -> Callable[[Morning], Done]:
         return Done("current" if is_current else "done", told, info.rows)
 
     return work
+
+
+def _is_predicted(morning: Morning, registry: Registry, version: str, *, made: str) -> bool:
+    """Whether the stored predictions are those of this model and today's features, and are in the log."""
+    place = {"as_of": str(morning.as_of)}
+    features = morning.warehouse.fingerprint_of("features", place)
+    logged = {"model": registry.kind, **place, "made": made}
+    is_current = registry.kind == "ltv" and features and made == predictions_fingerprint(features, version)
+    return bool(is_current) and morning.warehouse.partition(LOG, logged) is not None
 
 
 def _watch(kind: Kind) -> Callable[[Morning], Done]:
