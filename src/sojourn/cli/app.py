@@ -5,10 +5,23 @@ import sys
 import typer
 
 from sojourn import __version__
-from sojourn.cli import demo, effects, events, features, ingest, ltv, publish, retention, rollup, simulate, verify
+from sojourn.cli import (
+    demo,
+    effects,
+    events,
+    features,
+    ingest,
+    ltv,
+    publish,
+    retention,
+    rollup,
+    serve,
+    simulate,
+    verify,
+)
 from sojourn.core import SojournError, say
 
-VERBS = (demo, ingest, events, simulate, rollup, features, ltv, retention, effects, publish, verify)
+VERBS = (demo, ingest, events, simulate, rollup, features, ltv, retention, effects, publish, serve, verify)
 
 app = typer.Typer(
     name="sojourn",

@@ -7,6 +7,8 @@ from sojourn.operate.forget import ForgetReport, Merged, forget, merge
 from sojourn.operate.publishing.batch import Publisher, Sent
 from sojourn.operate.publishing.spec import PublishSpec, publishers_from
 from sojourn.operate.publishing.work import Published, publish
+from sojourn.operate.serving.app import make_app, run_app
+from sojourn.operate.serving.spec import ServeSpec
 from sojourn.operate.verify import Verification, verify
 
 __all__ = [
@@ -21,12 +23,15 @@ __all__ = [
     "Published",
     "Publisher",
     "Sent",
+    "ServeSpec",
     "Verification",
     "elsewhere_from",
     "forget",
+    "make_app",
     "merge",
     "publish",
     "publishers_from",
+    "run_app",
     "run_demo",
     "verify",
 ]
