@@ -17,12 +17,13 @@ from sojourn.cli import (
     retention,
     rollup,
     run,
+    serve,
     simulate,
     verify,
 )
 from sojourn.core import SojournError, say
 
-VERBS = (demo, ingest, events, simulate, rollup, features, ltv, retention, effects, run, model, publish, verify)
+VERBS = (demo, ingest, events, simulate, rollup, features, ltv, retention, effects, run, model, publish, serve, verify)
 
 app = typer.Typer(
     name="sojourn",

@@ -15,6 +15,8 @@ from sojourn.operate.publishing.spec import PublishSpec, publishers_from
 from sojourn.operate.publishing.work import Published, publish
 from sojourn.operate.registry import About, InForce, Registry, Standing, Watched
 from sojourn.operate.run import Outcome, RunReport, run_day, run_days
+from sojourn.operate.serving.app import make_app, run_app
+from sojourn.operate.serving.spec import ServeSpec
 from sojourn.operate.sources import Taken, take_in
 from sojourn.operate.verify import Verification, verify
 
@@ -40,6 +42,7 @@ __all__ = [
     "RunReport",
     "RunSpec",
     "Sent",
+    "ServeSpec",
     "SourceSpec",
     "Standing",
     "Taken",
@@ -54,11 +57,13 @@ __all__ = [
     "fit_candidate",
     "forget",
     "log_predictions",
+    "make_app",
     "merge",
     "promote",
     "publish",
     "publishers_from",
     "reference_of",
+    "run_app",
     "run_day",
     "run_days",
     "run_demo",

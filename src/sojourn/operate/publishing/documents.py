@@ -17,13 +17,14 @@ AS_TEXT = re.compile(r"DECIMAL\(.*\)|DATE|TIMESTAMP.*|UUID|HUGEINT|UHUGEINT|BLOB
 REAL = frozenset({"FLOAT", "DOUBLE"})
 
 
-def documents(batches: Sequence[Batch], *, rows: int) -> Iterator[tuple[list[str], list[str]]]:
+def documents(batches: Sequence[Batch], *, rows: int, where: str = "TRUE") -> Iterator[tuple[list[str], list[str]]]:
     """Ids and JSON texts of so many users at a time: `{"features": {...}, "predictions": {...}}`.
 
-    A user whom a table does not have lacks that part.
+    A user whom a table does not have lacks that part. Users are those for whom the SQL condition `where` holds.
     """
     [engine, *_] = [batch.engine for batch in batches]
-    union = " UNION ALL ".join(f"SELECT {nth} AS nth, * FROM ({_texts(batch)})" for nth, batch in enumerate(batches))
+    texts = (f"SELECT {nth} AS nth, * FROM ({_texts(batch, where)})" for nth, batch in enumerate(batches))
+    union = " UNION ALL ".join(texts)
     whole = f"SELECT {USER}, '{{' || string_agg(text, ',' ORDER BY nth) || '}}' AS text FROM ({union}) GROUP BY {USER}"
     for batch in engine.batches(whole, rows=rows):
         yield batch.column(0).to_pylist(), batch.column(1).to_pylist()
@@ -37,11 +38,11 @@ def read_document(text: str, *, columns: Mapping[str, Mapping[str, str]]) -> dic
     }
 
 
-def _texts(batch: Batch) -> str:
+def _texts(batch: Batch, where: str) -> str:
     names = [name for name in batch.columns if name != USER]
     fields = ", ".join(f"{literal(name)}, {_as_json(name, batch.columns[name])}" for name in names)
     key = literal(json.dumps(batch.table) + ":")
-    return f"SELECT {USER}, {key} || json_object({fields})::VARCHAR AS text FROM ({batch.query()})"
+    return f"SELECT {USER}, {key} || json_object({fields})::VARCHAR AS text FROM ({batch.query()}) WHERE {where}"
 
 
 def _as_json(name: str, kind: str) -> str:

@@ -69,9 +69,14 @@ class PublishSpec(Spec):
         return Path(self.url.removeprefix("chdb:")).expanduser().absolute()
 
     @property
+    def is_embedded(self) -> bool:
+        """Whether it is the ClickHouse that runs within this process."""
+        return self.url.startswith("chdb:")
+
+    @property
     def place(self) -> str:
         """Where it is, for people."""
-        return str(self.path) if self.to in {"parquet", "duckdb"} or self.url.startswith("chdb:") else self.url
+        return str(self.path) if self.to in {"parquet", "duckdb"} or self.is_embedded else self.url
 
     def with_password(self) -> str:
         """The url with the password of `password_env` in it. Raises `BadSpec` when the variable is not set."""
