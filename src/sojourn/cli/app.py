@@ -12,6 +12,7 @@ from sojourn.cli import (
     features,
     ingest,
     ltv,
+    metrics,
     model,
     publish,
     retention,
@@ -23,7 +24,23 @@ from sojourn.cli import (
 )
 from sojourn.core import SojournError, say
 
-VERBS = (demo, ingest, events, simulate, rollup, features, ltv, retention, effects, run, model, publish, serve, verify)
+VERBS = (
+    demo,
+    ingest,
+    events,
+    simulate,
+    rollup,
+    features,
+    ltv,
+    retention,
+    effects,
+    run,
+    model,
+    publish,
+    serve,
+    metrics,
+    verify,
+)
 
 app = typer.Typer(
     name="sojourn",
