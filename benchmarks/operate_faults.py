@@ -1,8 +1,8 @@
 """What a daily run loses to kills, broken files, wrong schemas and a full disk: the tables are compared in the end.
 
 Run it as `python -m benchmarks.operate_faults`. Each fault hits a copy of the same warehouse before or while a day is
-run; then the fault is mended and the day run again. `told` counts the faults that the run, or `sojourn verify`, tells of
-(a kill: that it struck in time); `lost` the files that differ in the end from those of an undisturbed run.
+run; then the fault is mended and the day run again. `told` counts the faults that the run, or `sojourn verify`, tells
+of (a kill: that it struck in time); `lost` the files that differ in the end from those of an undisturbed run.
 """
 
 import hashlib
@@ -123,7 +123,7 @@ def _kill(shop: Shop, step: str, after_s: float, expected: dict[str, str]) -> tu
 
 
 def _cut(shop: Shop, table: str, expected: dict[str, str]) -> tuple[bool, int]:
-    """A file is cut in half before the run; then it is put back, as from a backup, or removed if it can be made anew."""
+    """A file is cut in half before the run; then it is put back, as from a backup, or removed where it is derived."""
     root = _copy(shop, "cut")
     file = sorted((root / table).rglob("data.parquet"))[-1]
     whole = file.read_bytes()
