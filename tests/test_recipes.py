@@ -100,3 +100,20 @@ def test_the_mobile_game_has_every_model_and_a_sum_for_each_channel(real_data, t
     assert len(figures["channels"]) == 6
     assert all(row["low"] < row["expected"] < row["high"] for row in figures["channels"])
     assert (tmp_path / "out" / "report.html").exists()
+
+
+@pytest.mark.slow
+def test_thirty_mornings_catches_what_was_planted_and_cries_wolf_never(tmp_path):
+    command = [sys.executable, str(RECIPES / "thirty_mornings.py"), "--users", "800", "--out", str(tmp_path / "out")]
+    done = subprocess.run([*command, "--json", str(tmp_path / "figures.json")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert (figures["planted"], figures["caught"], figures["false_alarms"]) == (5, 5, 0)
+    assert all(each["caught"] == each["morning"] for each in figures["catches"] if "customers" not in each["what"])
+    assert abs(figures["bias_last"]["bias"]) < 0.5 * abs(figures["bias_last"]["first_model"])
+    assert figures["equal"]
+    page = (tmp_path / "out" / "thirty-mornings.html").read_text()
+    assert "<h1>Thirty mornings</h1>" in page
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert again.returncode == 2
+    assert "is not empty. Give a new folder" in again.stderr
