@@ -15,6 +15,7 @@ SECTIONS = (
     "rollups",
     "features",
     "lifetime",
+    "newcomers",
     "retention",
     "effects",
     "metrics",

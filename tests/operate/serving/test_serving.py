@@ -79,15 +79,15 @@ def test_it_says_whether_it_is_well_and_what_it_serves(app, root, address):
 
 def test_what_cannot_be_answered_is_one_sentence(app, address):
     row = rows_of(app, "features")[0].row(0, named=True)
+    without = {name: cell for name, cell in row.items() if name != "tenure_days"}
     faults = {
         "no such user": asked(f"{address}/users/nobody"),
         "no such address": asked(f"{address}/nothing"),
         "no such method": asked(f"{address}/score", method="GET"),
         "not JSON": asked(f"{address}/score", b"{"),
         "no row": asked(f"{address}/score", {"rows": []}),
-        "a feature is missing": asked(
-            f"{address}/score", {"rows": [{k: v for k, v in row.items() if k != "tenure_days"}]}
-        ),
+        "not UTF-8": asked(f"{address}/score", b'{"\xff"'),
+        "a feature is missing": asked(f"{address}/score", {"rows": [without]}),
         "a feature too many": asked(f"{address}/score", {"rows": [{**row, "shoe_size": 43}]}),
         "a word for a number": asked(f"{address}/score", {"rows": [{**row, "tenure_days": "many"}]}),
         "too many rows": asked(f"{address}/score", {"rows": [row] * 1_001}),
@@ -96,15 +96,11 @@ def test_what_cannot_be_answered_is_one_sentence(app, address):
     assert told["no such user"] == (404, "No table that is served has a user 'nobody'.")
     assert told["no such address"][0] == 404
     assert told["no such method"][0] == 405
-    assert told["not JSON"][0] == 422
+    assert told["not JSON"] == (422, "The body is not JSON in UTF-8.")
     assert told["a feature is missing"] == (422, "The request is wrong at rows.0.tenure_days: field required.")
-    assert told["a feature too many"] == (
-        422,
-        "The request is wrong at rows.0.shoe_size: extra inputs are not permitted.",
-    )
-    assert told["a word for a number"][1].startswith(
-        "The request is wrong at rows.0.tenure_days: input should be a valid"
-    )
+    assert told["not UTF-8"] == (422, "The body is not JSON in UTF-8.")
+    assert told["a feature too many"][1] == "The request is wrong at rows.0.shoe_size: extra inputs are not permitted."
+    assert told["a word for a number"][1].startswith("The request is wrong at rows.0.tenure_days: input should be")
     assert told["too many rows"][0] in {413, 422}
     assert all(set(body) == {"error"} and body["error"].endswith(".") for _, _, body in faults.values())
 

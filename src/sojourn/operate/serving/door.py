@@ -74,6 +74,8 @@ def add_sentences(app: "FastAPI") -> None:
 
     @app.exception_handler(HTTPException)
     async def _refused(_: Any, fault: HTTPException) -> Any:
+        if fault.status_code == 400:
+            return problem(422, "The body is not JSON in UTF-8.")
         headers = dict(fault.headers) if fault.headers else None
         return problem(fault.status_code, f"{str(fault.detail).rstrip('.')}.", headers)
 
@@ -84,6 +86,8 @@ def add_sentences(app: "FastAPI") -> None:
 
 def _told(fault: Any) -> str:
     first, *more = fault.errors()
+    if first["type"] == "json_invalid":
+        return "The body is not JSON in UTF-8."
     where = ".".join(str(part) for part in first["loc"] if part != "body") or "the body"
     what = first["msg"].removeprefix("Value error, ")
     others = f" There are {len(more):,} more faults like this." if more else ""

@@ -32,7 +32,7 @@ class Source(Protocol):
 
 
 class FromWarehouse:
-    """Users from the latest partition of each table, read where it lies: some milliseconds each."""
+    """Users from the latest partition of each table, read where it lies: some tens of milliseconds each."""
 
     def __init__(self, warehouse: Warehouse, tables: Sequence[str]) -> None:
         self._warehouse = warehouse
