@@ -1,12 +1,15 @@
 """A morning's `sojourn run` on a long history: seconds and peak memory of every step, and a rerun with nothing to do.
 
 Run it as `python -m benchmarks.operate_morning`. A million users and 120 days with 50 million events are made by SQL;
-the day before the last is run once, with the fit of the model, and then the last day is measured: its file is taken in,
-checked, counted, asked, predicted, watched and published. Memory is the largest resident set seen while the step ran.
+the model is fitted on a fiftieth of the users; the day before the last is run once, and then the last day is measured:
+its file is taken in, checked, counted, asked, predicted, watched and published. Memory is the largest resident set seen
+while the step ran, CPU that of all threads.
 """
 
 import json
 import os
+import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -84,7 +87,7 @@ groups = 2
 max_psi = 5.0
 max_bias = 5.0
 max_worse = 5.0
-{more}
+
 [publish.board]
 to = "duckdb"
 url = "{folder}/board.duckdb"
@@ -94,7 +97,7 @@ tables = [{tables}]
 
 @dataclass(frozen=True)
 class Size:
-    """How much history: users, events a day, days; and whether boards are made too."""
+    """How much history: users, events a day, days."""
 
     users: int
     events: int
@@ -104,7 +107,7 @@ class Size:
 def main() -> None:
     """Make the history, run the morning, run it again, show."""
     options = arguments(__doc__ or "")
-    size = Size(5_000, 5_000, 62) if options.quick else Size(1_000_000, 50_000_000 // 120, 120)
+    size = Size(20_000, 5_000, 62) if options.quick else Size(1_000_000, 50_000_000 // 120, 120)
     show(f"A morning: {size.users:,} users, {size.events * size.days:,} events", rows(size), to=options.json)
 
 
@@ -113,19 +116,25 @@ def rows(size: Size) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as temporary:
         folder = Path(temporary)
         config = prepared(folder, size)
-        before = LAST - timedelta(days=1)
-        _run(folder, config, before)
-        _write(folder / f"day-{LAST}.parquet", size, LAST)
-        first = _run(folder, config, LAST)
-        again = _run(folder, config, LAST)
+        fit(folder, config, size)
+        return measured(folder, config, size)
+
+
+def measured(folder: Path, config: Path, size: Size) -> list[dict[str, Any]]:
+    """The day before the last run once, the last day run and run again."""
+    _run(folder / "w", config, LAST - timedelta(days=1))
+    _write(folder / f"day-{LAST}.parquet", size, LAST)
+    first, again = (_run(folder / "w", config, LAST) for _ in range(2))
     return [
         {
             "step": step,
             "verdict": told["verdict"],
             "rows": told["rows"] or 0,
             "seconds": told["seconds"],
+            "cpu_s": told["cpu_s"],
             "peak_mb": told["peak_mb"],
             "rerun_s": again[step]["seconds"],
+            "rerun_cpu_s": again[step]["cpu_s"],
         }
         for step, told in first.items()
     ]
@@ -134,17 +143,41 @@ def rows(size: Size) -> list[dict[str, Any]]:
 def prepared(folder: Path, size: Size) -> Path:
     """The history in a warehouse, but the last day; the settings' file."""
     warehouse = Warehouse.create(folder / "w")
+    _history(warehouse, size)
+    seed = folder / f"day-{LAST - timedelta(days=1)}.parquet"
+    # A file of a day that is there already: nothing in it is new.
+    warehouse.engine.run(f"COPY ({_query(size, LAST - timedelta(days=1))} LIMIT 1000) TO '{seed}' (FORMAT parquet)")
+    config = folder / "sojourn.toml"
+    config.write_text(SETTINGS.format(folder=folder, tables='"predictions"'))
+    return config
+
+
+def fit(folder: Path, config: Path, size: Size) -> None:
+    """Fit the model on a sample of the users, in a warehouse of its own, and put it into the registry of the other."""
+    sample = folder / "sample"
+    few = Size(max(size.users // 50, 5_000), max(size.events // 50, 5_000), size.days)
+    _history(Warehouse.create(sample), few)
+    alone = folder / "fit.toml"
+    text = config.read_text()
+    alone.write_text(
+        text[text.index("[rollups.user]") : text.index("[checks.rows]")] + text[text.index("[features]") :]
+    )
+    program = [sys.executable, "-c", "from sojourn.cli import main; main()", "model"]
+    where = ["--warehouse", str(sample), "--config", str(alone)]
+    fitting = [*program, "fit", "ltv", "--as-of", str(LAST), *where]
+    done = subprocess.run(fitting, capture_output=True, text=True, check=True)
+    version = done.stdout.split()[1].rstrip(":")
+    before = str(LAST - timedelta(days=1))
+    subprocess.run([*program, "promote", "ltv", version, "--as-of", before, *where], capture_output=True, check=True)
+    shutil.copytree(sample / "_models", folder / "w" / "_models")
+
+
+def _history(warehouse: Warehouse, size: Size) -> None:
     with warehouse.writing("events") as writer:
         for back in range(size.days - 1, 0, -1):
             day = LAST - timedelta(days=back)
             query = _query(size, day)
             writer.put({"day": str(day)}, query, order_by=["user_id", "ts", "event_id"], fingerprint=f"made {day}")
-    seed = folder / f"day-{LAST - timedelta(days=1)}.parquet"
-    # A file of a day that is there already: nothing in it is new.
-    warehouse.engine.run(f"COPY ({_query(size, LAST - timedelta(days=1))} LIMIT 1000) TO '{seed}' (FORMAT parquet)")
-    config = folder / "sojourn.toml"
-    config.write_text(SETTINGS.format(folder=folder, more="\n[metrics]\n", tables='"predictions"'))
-    return config
 
 
 def _query(size: Size, day: date) -> str:
@@ -158,16 +191,18 @@ def _write(path: Path, size: Size, day: date) -> None:
     DuckDBEngine().run(f"COPY ({_query(size, day)}) TO '{path}' (FORMAT parquet)")
 
 
-def _run(folder: Path, config: Path, day: date) -> dict[str, dict[str, Any]]:
+def _run(root: Path, config: Path, day: date) -> dict[str, dict[str, Any]]:
     """What each step said, with the peak of resident memory while it ran, and a row for the whole process."""
     program = [sys.executable, "-c", "from sojourn.cli import main; main()", "run", "--day", str(day), "--json"]
-    command = [*program, "--warehouse", str(folder / "w"), "--config", str(config)]
+    command = [*program, "--warehouse", str(root), "--config", str(config)]
     peaks: dict[str, float] = {}
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    before = usage.ru_utime + usage.ru_stime
     started = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None
-        current = ["start"]
-        watcher = threading.Thread(target=_follow, args=(run, current, str(day)))
+        current, cpu = ["start"], {"start": 0.0}
+        watcher = threading.Thread(target=_follow, args=(run, current, cpu, str(day)))
         sampler = threading.Thread(target=_sample, args=(run, current, peaks))
         watcher.start()
         sampler.start()
@@ -175,26 +210,33 @@ def _run(folder: Path, config: Path, day: date) -> dict[str, dict[str, Any]]:
         run.wait()
         watcher.join()
         sampler.join()
-    wall_s = time.perf_counter() - started
+    wall_s, usage = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    begun = list(cpu)
     told = [json.loads(line) for line in out.splitlines()]
+    bad = [each for each in told if each.get("verdict") in {"failed", "held back"}]
+    if bad:
+        sys.exit(f"benchmarks.operate_morning: {bad[0]['step']}: {bad[0]['told']}")
     steps, peak = {}, 0.0
     for each in told:
         if each["kind"] == "step":
             # A step too short to be looked at holds what the one before it held.
             peak = peaks.get(each["step"], peak)
-            steps[each["step"]] = {**each, "peak_mb": peak}
-    bad = [each for each in steps.values() if each["verdict"] in {"failed", "held back"}]
-    if bad:
-        sys.exit(f"benchmarks.operate_morning: {bad[0]['step']}: {bad[0]['told']}")
-    whole = {"verdict": "", "rows": 0, "seconds": wall_s, "peak_mb": max(peaks.values(), default=0.0)}
+            at = begun.index(each["step"])
+            steps[each["step"]] = {**each, "peak_mb": peak, "cpu_s": cpu[begun[at + 1]] - cpu[each["step"]]}
+    cpu_s = usage.ru_utime + usage.ru_stime - before
+    whole = {"verdict": "", "rows": 0, "seconds": wall_s, "cpu_s": cpu_s, "peak_mb": max(peaks.values(), default=0.0)}
     return {**steps, "whole process": whole}
 
 
-def _follow(run: "subprocess.Popen[str]", current: list[str], day: str) -> None:
+def _follow(run: "subprocess.Popen[str]", current: list[str], cpu: dict[str, float], day: str) -> None:
+    """Note which step is at work, and the CPU that was spent when it began."""
     assert run.stderr is not None
+    ticks = os.sysconf("SC_CLK_TCK")
     for line in run.stderr:
         if line.startswith(f"{day} "):
             current[0] = line.strip().removeprefix(f"{day} ")
+            spent = Path(f"/proc/{run.pid}/stat").read_text().rpartition(")")[2].split()
+            cpu[current[0]] = (int(spent[11]) + int(spent[12])) / ticks
 
 
 def _sample(run: "subprocess.Popen[str]", current: list[str], peaks: dict[str, float]) -> None:
