@@ -1,7 +1,7 @@
 """All figures of metrics: each part's table, one after another.
 
-Run it as `python -m benchmarks.metrics`. The parts are programs of their own and may be run alone: the tables of a board
-beside hand-written SQL (`metrics_board`). With `--json` all tables go into one file.
+Run it as `python -m benchmarks.metrics`. The parts are programs of their own and may be run alone: the tables of a
+board beside hand-written SQL (`metrics_board`). With `--json` all tables go into one file.
 """
 
 import json

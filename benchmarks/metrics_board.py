@@ -1,10 +1,11 @@
 """A day of growth metrics: ours from yesterday's state, beside hand-written SQL over the raw log, and all of it anew.
 
 Run it as `python -m benchmarks.metrics_board`. A log of 50 million events of a million users over 120 days, every user
-with a channel and a country. Three mornings are closed, each by `advance_board` and by one hand-written query that makes
+with a channel and a country. Three mornings are closed, each by `advance_board` and by hand-written queries that make
 only that day's cohorts of day, week and month and its unbounded retention (what all metrics are sums of), durably too;
 the numbers must be equal. `of_all` is what making everything from the raw log costs, over one morning. Beside it the
-triangle of retention and revenue by channel and a funnel, read or made from our tables and by hand.
+triangle of retention and revenue by channel, read from our tables and counted by hand, and a funnel, which both make
+from raw rows.
 """
 
 import os
@@ -35,7 +36,7 @@ PERIODS = ("day", "week", "month")
 
 @dataclass(frozen=True)
 class World:
-    """How large the log is. Of the users of a day a part come for the first time, the others are any that came before."""
+    """How large the log is. Of a day's users a part come for the first time, the others are any that came before."""
 
     users: int
     days: int
@@ -49,12 +50,15 @@ def write_world(warehouse: Warehouse, world: World) -> None:
     with warehouse.writing("events") as writer:
         for number in range(world.days):
             base = f"CAST({number} AS BIGINT) * 100000000 + v"
-            who = f"CASE WHEN v < {new} THEN {number * new} + v ELSE CAST(hash({base}) % {(number + 1) * new} AS BIGINT) END"
-            begin = f"TIMESTAMPTZ '{FIRST + number * DAY} 00:00:00+00' + to_seconds(CAST(hash({base} + 7) % 80000 AS BIGINT))"
+            former = f"CAST(hash({base}) % {(number + 1) * new} AS BIGINT)"
+            who = f"CASE WHEN v < {new} THEN {number * new} + v ELSE {former} END"
+            midnight, last = (f"TIMESTAMPTZ '{FIRST + number * DAY} {time}+00'" for time in ("00:00:00", "23:59:59"))
+            begin = f"{midnight} + to_seconds(CAST(hash({base} + 7) % 80000 AS BIGINT))"
             kind = f"hash({base} * 11 + j) % 50"
             query = f"""
-                SELECT 'e' || CAST(({base}) * 10 + j AS VARCHAR) AS event_id, 'u' || lpad(CAST({who} AS VARCHAR), 7, '0')
-                       AS user_id, least({begin} + to_minutes(10 * j), TIMESTAMPTZ '{FIRST + number * DAY} 23:59:59+00') AS ts,
+                SELECT 'e' || CAST(({base}) * 10 + j AS VARCHAR) AS event_id,
+                       'u' || lpad(CAST({who} AS VARCHAR), 7, '0') AS user_id,
+                       least({begin} + to_minutes(10 * j), {last}) AS ts,
                        CASE WHEN {kind} = 0 THEN 'purchase' WHEN {kind} = 1 THEN 'refund' WHEN {kind} < 10 THEN 'cart'
                             ELSE 'view' END AS event,
                        CASE WHEN {kind} = 0 THEN CAST((hash({base} + j) % 9000 + 99) / 100.0 AS DECIMAL(18,4))
@@ -64,9 +68,11 @@ def write_world(warehouse: Warehouse, world: World) -> None:
             order = ("ts", "event_id")
             writer.put({"day": str(FIRST + number * DAY)}, query, order_by=order, fingerprint=f"{number:016x}")
     portraits = f"""
-        SELECT 'u' || lpad(CAST(u AS VARCHAR), 7, '0') AS user_id, 'channel' || CAST(hash(u) % 6 AS VARCHAR) AS channel,
-               'country' || CAST(hash(u + 5) % 8 AS VARCHAR) AS country, TIMESTAMPTZ '2023-01-01 00:00:00+00' AS valid_from,
-               CAST(NULL AS TIMESTAMPTZ) AS valid_to FROM range({new * world.days}) AS users(u)
+        SELECT 'u' || lpad(CAST(u AS VARCHAR), 7, '0') AS user_id,
+               'channel' || CAST(hash(u) % 6 AS VARCHAR) AS channel,
+               'country' || CAST(hash(u + 5) % 8 AS VARCHAR) AS country,
+               TIMESTAMPTZ '2023-01-01 00:00:00+00' AS valid_from, CAST(NULL AS TIMESTAMPTZ) AS valid_to
+        FROM range({new * world.days}) AS users(u)
     """
     with warehouse.writing("users") as writer:
         writer.put({}, portraits, order_by=["user_id"], fingerprint="users")
@@ -98,13 +104,13 @@ class ByHand:
     def _users(self, day: date, starts: Mapping[str, date]) -> str:
         back = f"(DATE '{day}' - day)"
         bit = f"CASE WHEN {back} < 62 {{}} THEN CAST(1 AS BIGINT) << {back} ELSE 0 END"
+        margin = "CAST(amount * CAST(0.25 AS DECIMAL(9,4)) AS DECIMAL(18,4))"
         sums = "".join(
             f", count(*) FILTER (day >= DATE '{start}') AS events_{grain}, "
             f"count(*) FILTER (amount > 0 AND day >= DATE '{start}') AS purchases_{grain}, "
             f"coalesce(sum(amount) FILTER (amount > 0 AND day >= DATE '{start}'), 0) AS gross_{grain}, "
             f"coalesce(-sum(amount) FILTER (amount < 0 AND day >= DATE '{start}'), 0) AS refunds_{grain}, "
-            f"coalesce(sum(CAST(amount * CAST(0.25 AS DECIMAL(9,4)) AS DECIMAL(18,4))) FILTER (day >= DATE '{start}'), 0) "
-            f"AS margin_{grain}"
+            f"coalesce(sum({margin}) FILTER (day >= DATE '{start}'), 0) AS margin_{grain}"
             for grain, start in starts.items()
         )
         begun = "".join(
@@ -114,10 +120,11 @@ class ByHand:
         lagged = "ts - lag(ts) OVER (PARTITION BY user_id ORDER BY ts) AS gap"
         gaps = f"SELECT user_id, day, {lagged} FROM {self.rows(max(month - DAY, FIRST), day + DAY)}"
         return f"""
-            WITH log AS (SELECT user_id, min(day) AS first_day, max(day) AS last_day, bit_or({bit.format("")}) AS active,
-                                bit_or({bit.format("AND amount > 0")}) AS paid{sums}
+            WITH log AS (SELECT user_id, min(day) AS first_day, max(day) AS last_day,
+                                bit_or({bit.format("")}) AS active, bit_or({bit.format("AND amount > 0")}) AS paid{sums}
                          FROM {self.rows(FIRST, day + DAY)} GROUP BY user_id),
-                 begun AS (SELECT user_id{begun} FROM ({gaps}) WHERE gap IS NULL OR gap > INTERVAL 30 MINUTE GROUP BY user_id)
+                 begun AS (SELECT user_id{begun} FROM ({gaps})
+                           WHERE gap IS NULL OR gap > INTERVAL 30 MINUTE GROUP BY user_id)
             SELECT log.*, begun.* EXCLUDE (user_id), channel, country
             FROM log LEFT JOIN begun USING (user_id)
             LEFT JOIN read_parquet('{self._root}/users/data.parquet') AS users ON users.user_id = log.user_id
@@ -232,7 +239,10 @@ def triangles(warehouse: Warehouse, by_hand: ByHand, world: World) -> dict[str, 
     by_hand.engine.execute(f"COPY triangle TO '{by_hand.out / 'triangle.parquet'}' (FORMAT parquet)")
     users = metric_relation(warehouse, BOARD, "cohort_users")
     revenue = metric_relation(warehouse, BOARD, "cohort_revenue")
-    both = f"SELECT *, 0 AS r FROM {users} UNION ALL BY NAME SELECT * REPLACE (0 AS numerator), numerator AS r FROM {revenue}"
+    both = (
+        f"SELECT *, 0 AS r FROM {users} UNION ALL BY NAME "
+        f"SELECT * REPLACE (0 AS numerator), numerator AS r FROM {revenue}"
+    )
     mine = (
         f"SELECT cohort, age, channel, sum(numerator) AS users, sum(r) AS revenue FROM ({both}) GROUP BY ALL "
         f"HAVING sum(numerator) > 0"
@@ -242,32 +252,53 @@ def triangles(warehouse: Warehouse, by_hand: ByHand, world: World) -> dict[str, 
 
 
 def funnels(warehouse: Warehouse, by_hand: ByHand, world: World) -> dict[str, Any]:
-    """A funnel of three steps by day and channel, over the days of the last month, made from raw rows by both."""
+    """A funnel of three steps by channel and country, for the days, weeks and month of the last one that is over.
+
+    Both make it from raw rows, by day, week and month, as far as our tables have it.
+    """
     board = BOARD.with_changes(funnels={"buy": FUNNEL})
     last = FIRST + (world.days - 1) * DAY
-    ours = measured(partial(backfill_board, warehouse, board, start=last.replace(day=1)))
-    days = [
-        date.fromisoformat(place["start"]) for place in warehouse.places(board.funnels_table) if place["grain"] == "day"
+    start = (last.replace(day=1) - DAY).replace(day=1)
+    ours = measured(partial(backfill_board, warehouse, board, start=start))
+    places = warehouse.places(board.funnels_table)
+    first = min(date.fromisoformat(place["start"]) for place in places)
+    parts = [
+        _funnel_by_hand(grain, [place["start"] for place in places if place["grain"] == grain]) for grain in PERIODS
     ]
-    rows = by_hand.rows(min(days), last + DAY)
+    log = f"SELECT user_id, day, ts, event FROM {by_hand.rows(max(first, FIRST), last + DAY)}"
     query = f"""
-        WITH rows AS MATERIALIZED (SELECT user_id, day, ts, event FROM {rows} WHERE event IN ('view', 'cart', 'purchase')),
-             one AS MATERIALIZED (SELECT user_id, day, min(ts) AS ts FROM rows WHERE event = 'view' GROUP BY ALL),
-             two AS (SELECT one.user_id, one.day, min(one.ts) AS began, min(rows.ts) AS ts FROM one JOIN rows USING (user_id)
-                     WHERE event = 'cart' AND rows.ts >= one.ts AND rows.ts <= one.ts + INTERVAL 24 HOUR GROUP BY ALL),
-             three AS (SELECT two.user_id, two.day FROM two JOIN rows USING (user_id) WHERE event = 'purchase'
-                       AND rows.ts >= two.ts AND rows.ts <= two.began + INTERVAL 24 HOUR GROUP BY ALL),
-             steps AS (SELECT user_id, day, 1 AS step FROM one UNION ALL SELECT user_id, day, 2 FROM two
-                       UNION ALL SELECT user_id, day, 3 FROM three)
-        SELECT day AS start, channel, country, step, count(*) AS n
+        WITH log AS MATERIALIZED ({log} WHERE event IN ('view', 'cart', 'purchase')),
+             steps AS ({" UNION ALL ".join(parts)})
+        SELECT grain, start, channel, country, step, count(*) AS n
         FROM steps JOIN read_parquet('{warehouse.root}/users/data.parquet') USING (user_id) GROUP BY ALL
     """
     hand = measured(lambda: by_hand.engine.execute(f"CREATE OR REPLACE TEMP TABLE funnel AS {query}"))
     by_hand.engine.execute(f"COPY funnel TO '{by_hand.out / 'funnel.parquet'}' (FORMAT parquet)")
-    relation = metric_relation(warehouse, board, "funnel_buy")
-    mine = f"SELECT start, channel, country, step, CAST(numerator AS BIGINT) AS n FROM {relation} WHERE numerator > 0"
+    mine = " UNION ALL ".join(
+        f"SELECT '{grain}' AS grain, start, channel, country, step, CAST(numerator AS BIGINT) AS n "
+        f"FROM {metric_relation(warehouse, board, 'funnel_buy', grain=grain)} WHERE numerator > 0"  # type: ignore[arg-type]
+        for grain in PERIODS
+    )
     theirs = f"SELECT * FROM read_parquet('{by_hand.out / 'funnel.parquet'}')"
-    return _row("funnel by day, made from raw rows", ours, hand, equal=not differ(warehouse, mine, theirs))
+    return _row(
+        "funnel, made from raw rows", ours, hand, equal=not differ(warehouse, f"SELECT * FROM ({mine})", theirs)
+    )
+
+
+def _funnel_by_hand(grain: str, starts: list[str]) -> str:
+    start = "day" if grain == "day" else f"CAST(date_trunc('{grain}', day) AS DATE)"
+    these = ", ".join(f"DATE '{each}'" for each in starts)
+    return f"""(
+        WITH one AS MATERIALIZED (SELECT user_id, {start} AS start, min(ts) AS ts FROM log
+                                  WHERE event = 'view' AND {start} IN ({these}) GROUP BY ALL),
+             two AS MATERIALIZED (
+                SELECT one.user_id, one.start, one.ts AS began, min(log.ts) AS ts FROM one JOIN log USING (user_id)
+                WHERE event = 'cart' AND log.ts >= one.ts AND log.ts <= one.ts + INTERVAL 24 HOUR GROUP BY ALL),
+             three AS (SELECT DISTINCT two.user_id, two.start FROM two JOIN log USING (user_id)
+                       WHERE event = 'purchase' AND log.ts >= two.ts AND log.ts <= two.began + INTERVAL 24 HOUR)
+        SELECT '{grain}' AS grain, user_id, start, 1 AS step FROM one
+        UNION ALL SELECT '{grain}', user_id, start, 2 FROM two
+        UNION ALL SELECT '{grain}', user_id, start, 3 FROM three)"""
 
 
 def _row(what: str, ours: Cost, hand: Cost, *, equal: bool) -> dict[str, Any]:
