@@ -8,7 +8,18 @@ from sojourn.core import BadSpec, UnreadableSource
 from sojourn.warehouse import EngineSpec, Warehouse, WarehouseSpec
 
 DEFAULT = Path("sojourn.toml")
-SECTIONS = ("warehouse", "engine", "ingest", "rollups", "features", "lifetime", "retention", "effects", "metrics")
+SECTIONS = (
+    "warehouse",
+    "engine",
+    "ingest",
+    "rollups",
+    "metrics",
+    "features",
+    "lifetime",
+    "newcomers",
+    "retention",
+    "effects",
+)
 
 
 def read_settings(path: Path | None) -> dict[str, Any]:
