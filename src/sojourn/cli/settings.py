@@ -13,6 +13,7 @@ SECTIONS = (
     "engine",
     "ingest",
     "rollups",
+    "metrics",
     "features",
     "lifetime",
     "newcomers",
