@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import polars as pl
@@ -21,7 +22,7 @@ from sojourn.warehouse import EngineSpec, Warehouse
 
 PLACES = ("parquet", "duckdb", "clickhouse", "redis")
 MONEY = pl.Decimal(18, 4)
-KINDS = {
+KINDS: dict[str, Any] = {
     "user_id": pl.String,
     "ltv": pl.Float64,
     "spend": MONEY,
@@ -74,7 +75,7 @@ def spec_of(
         "clickhouse": f"chdb:{folder / 'published_clickhouse'}",
         "redis": f"redis://127.0.0.1:{redis}/0",
     }
-    return PublishSpec(name="board", to=to, url=urls[to], tables=tables)  # type: ignore[arg-type]
+    return PublishSpec(name="board", to=to, url=urls[to], tables=tables)
 
 
 def published(spec: PublishSpec, table: str = "predictions") -> pl.DataFrame:
