@@ -1,0 +1,1 @@
+"""Rollups come in; growth metrics go out."""
