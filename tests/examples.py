@@ -56,6 +56,7 @@ from sojourn.lifetime import (
     high_spenders_at_risk,
     likely_high_spenders,
 )
+from sojourn.metrics import METRICS, FunnelSpec, MetricSpec, StepSpec
 from sojourn.rollups import AggregateSpec, RollupSpec
 from sojourn.warehouse import InPlace
 from tests.effects import logs
@@ -64,6 +65,7 @@ from tests.lifetime.retention.worlds import activity
 from tests.lifetime.worlds import FAST, shop, shop_table, table_of, with_sequences
 
 SPEND = AggregateSpec(function="sum", expression="amount")
+STEP = StepSpec(name="view", where="event = 'view'")
 INTERVAL = Interval(value=1.0, low=0.5, high=1.5)
 FOLD = Fold(horizon_days=30, train=(date(2024, 1, 1),), test=date(2024, 2, 1))
 
@@ -72,14 +74,17 @@ SPECS: dict[type[Spec], Spec] = {
     ConformalSpec: ConformalSpec(pred="ltv", truth="spend"),
     Difference: Difference(value=1.0, low=0.5, high=1.5, prob_better=0.9),
     Fold: FOLD,
+    FunnelSpec: FunnelSpec(steps=(STEP, StepSpec(name="pay", where="amount > 0"))),
     Interval: INTERVAL,
     InPlace: InPlace(folder="/data/events", columns={"user_id": "uid"}),
+    MetricSpec: METRICS["lifecycle"],
     PushPlan: PushPlan(as_of=date(2024, 2, 1), offsets=(0, 7)),
     RecalibrationSpec: RecalibrationSpec(score="score", truth="churned"),
     RollupSpec: RollupSpec(aggregates={"spend": SPEND}),
     Scores: Scores(task="ltv_30", kind="value", split="00ff", rows=3, models={"mean": {"mae": INTERVAL}}),
     Split: Split(horizon_days=30, as_ofs=(date(2024, 1, 1), date(2024, 2, 1)), folds=(FOLD,)),
     SplitSpec: SplitSpec(horizon_days=30),
+    StepSpec: STEP,
     Task: Task(name="ltv_30", kind="value", truth="spend", models=("ltv",)),
 }
 

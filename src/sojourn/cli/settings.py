@@ -8,7 +8,7 @@ from sojourn.core import BadSpec, UnreadableSource
 from sojourn.warehouse import EngineSpec, Warehouse, WarehouseSpec
 
 DEFAULT = Path("sojourn.toml")
-SECTIONS = ("warehouse", "engine", "ingest", "rollups", "features", "lifetime", "retention", "effects")
+SECTIONS = ("warehouse", "engine", "ingest", "rollups", "features", "lifetime", "retention", "effects", "metrics")
 
 
 def read_settings(path: Path | None) -> dict[str, Any]:

@@ -1,16 +1,17 @@
 """Acquisitions and the log come in; what each acquired cohort did and brought on each day goes out, a partition a day."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 
 from sojourn.core import BadInput, EngineError, fingerprint
 from sojourn.metrics._acquired_sql import Attribution, declared
 from sojourn.metrics._log import ONE_DAY, Log, open_log
 from sojourn.metrics.acquisition_spec import AcquisitionSpec
-from sojourn.metrics.attribution import acquired_before, marks
+from sojourn.metrics.attribution import ACQUIRED, marks, rows_before, stored_days
 from sojourn.metrics.rates import rate_marks, rated
-from sojourn.warehouse import Warehouse, Writer
+from sojourn.warehouse import Warehouse
 
+CUSTOMERS, VALUE = "metric_customers", "metric_acquired_value"
 MONEY = "DECIMAL(18,4)"
 SUMS = ("gross", "refunds", "revenue", "margin")
 COUNTS = ("active", "paying", "new_customers")
@@ -39,31 +40,32 @@ def write_acquired_value(warehouse: Warehouse, spec: AcquisitionSpec, *, as_of: 
     words = [spec.currency, spec.margin_sql, spec.customer]
     values = {day: fingerprint("value", *words, mark, rates.get(day, "")) for day, mark in wanted.items()}
     entity = spec.attribution.entity
-    _put_stale(warehouse, spec.table("customers"), customers, value.customers_query, order_by=[entity])
-    return _put_stale(warehouse, spec.table("acquired_value"), values, value.query, order_by=KEYS)
+    _put_stale(warehouse, spec, CUSTOMERS, wanted=customers, query=value.customers_query, order_by=[entity])
+    return _put_stale(warehouse, spec, VALUE, wanted=values, query=value.query, order_by=KEYS)
 
 
 def _put_stale(
-    warehouse: Warehouse, table: str, wanted: dict[date, str], query: Callable[[date], str], *, order_by: object
+    warehouse: Warehouse,
+    spec: AcquisitionSpec,
+    table: str,
+    *,
+    wanted: dict[date, str],
+    query: Callable[[date], str],
+    order_by: Sequence[str],
 ) -> list[date]:
     """Write the partitions whose fingerprint is not the wanted one, in order; the days written."""
-    keys = [*order_by]  # type: ignore[misc]
     with warehouse.writing(table) as writer:
-        stored = {date.fromisoformat(info.partition["day"]): info.fingerprint for info in warehouse.partitions(table)}
-        _drop_others(writer, stored, wanted)
+        stored = stored_days(warehouse, spec, table)
+        for day in sorted(set(stored) - set(wanted)):
+            if day < max(wanted):
+                writer.drop(spec.place(day))
         stale = [day for day, mark in wanted.items() if stored.get(day) != mark]
         for day in stale:
             try:
-                writer.put({"day": str(day)}, query(day), order_by=keys, fingerprint=wanted[day])
+                writer.put(spec.place(day), query(day), order_by=order_by, fingerprint=wanted[day])
             except EngineError as fault:
                 raise BadInput(f"acquisition: table {table!r} cannot be made for day {day}: {fault}") from fault
     return stale
-
-
-def _drop_others(writer: Writer, stored: dict[date, str], wanted: dict[date, str]) -> None:
-    for day in sorted(set(stored) - set(wanted)):
-        if day < max(wanted):
-            writer.drop({"day": str(day)})
 
 
 class _Value:
@@ -81,7 +83,7 @@ class _Value:
             f"SELECT b.entity AS {entity}, o.acquired_on FROM ({bought}) AS b "
             f"JOIN ({self._owners(day)}) AS o ON o.entity = b.entity"
         )
-        before = acquired_before(self.log, table=self.spec.table("customers"), end=day)
+        before = rows_before(self.log, self.spec, table=CUSTOMERS, end=day)
         if before is None:
             return found
         known = f"SELECT 1 FROM {before} AS k WHERE k.{entity} = f.{entity} AND k.acquired_on = f.acquired_on"
@@ -90,7 +92,7 @@ class _Value:
     def query(self, day: date) -> str:
         """What each cohort did on this day."""
         entity = self.attribution.entity
-        new = self.log.warehouse.relation(self.spec.table("customers"), only=[{"day": str(day)}])
+        new = self.log.warehouse.relation(CUSTOMERS, only=[self.spec.place(day)])
         sums = {
             "gross": f"sum(CASE WHEN amount > 0 THEN {self._money('amount')} END)",
             "refunds": f"sum(CASE WHEN amount < 0 THEN {self._money('amount')} END)",
@@ -126,7 +128,7 @@ class _Value:
 
     def _owners(self, day: date) -> str:
         """The latest acquisition of each entity by the end of this day."""
-        relation = acquired_before(self.log, table=self.spec.table("acquired"), end=day + ONE_DAY)
+        relation = rows_before(self.log, self.spec, table=ACQUIRED, end=day + ONE_DAY)
         entity = self.attribution.entity
         columns = f"{entity} AS entity, day AS acquired_on, channel, campaign"
         if self.spec.attribution.reinstall_gap_days is None:

@@ -1,11 +1,12 @@
 """How entities come to be acquired, what that costs and what they bring back: declared, and checked when built."""
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from sojourn.core import Spec
+from sojourn.core import BadSpec, Spec
 
 ORGANIC = "organic"
 TEST_ACCOUNTS = "is_test"
@@ -88,18 +89,18 @@ class AttributionSpec(Spec):
 class AcquisitionSpec(Spec):
     """What acquired entities cost and bring, in one `currency`.
 
-    `name` sets a second board apart (drivers beside riders): its tables end in `_<name>`. `margin` is a SQL expression
+    `name` is the board (drivers beside riders), a partition column of every table. `margin` is a SQL expression
     over an event's row for what of it is left (a column, or `amount - fee`); `margin_share` is the share of every amount
     instead. `customer` is the condition for a row that makes an acquired entity a customer, within `customer_days` days
     after its acquisition. `horizon_days` is the age to which cohorts are followed. Costs of currencies other than
     `currency` are turned into it by table `rates`. Channels named in `allow` may have costs and no users, or users and
     no costs; organic may anyway.
 
-    >>> AcquisitionSpec(margin_share=0.7).table("acquired")
-    'metric_acquired'
+    >>> AcquisitionSpec(margin_share=0.7).margin_sql
+    'amount * CAST(0.7 AS DECIMAL(9,6))'
     """
 
-    name: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9_]*$")
+    name: str = Field(default="users", pattern=r"^[a-z][a-z0-9_]*$")
     attribution: AttributionSpec = Field(default_factory=AttributionSpec)
     currency: str = "USD"
     margin: str | None = None
@@ -116,9 +117,9 @@ class AcquisitionSpec(Spec):
             raise ValueError("margin and margin_share say the same thing in two ways; give one of them")
         return self
 
-    def table(self, what: str) -> str:
-        """The name of one of this board's tables."""
-        return f"metric_{what}" if self.name is None else f"metric_{what}_{self.name}"
+    def place(self, day: date) -> dict[str, str]:
+        """The partition of one day in this board's tables."""
+        return {"board": self.name, "day": str(day)}
 
     @property
     def margin_sql(self) -> str:
@@ -128,14 +129,14 @@ class AcquisitionSpec(Spec):
         return "amount" if self.margin_share is None else f"amount * CAST({self.margin_share} AS DECIMAL(9,6))"
 
 
-def acquisition_from(settings: Mapping[str, Any]) -> tuple[AcquisitionSpec, ...]:
-    """The boards that section `[acquisition]` declares: its own keys are the one without a name, `[acquisition.boards.x]`
-    one called x; the default where there is no section.
+def acquisition_from(settings: Mapping[str, Any]) -> dict[str, AcquisitionSpec]:
+    """What section `[acquisition]` declares, by board: `[acquisition.boards.<name>]`; the default board without any.
 
-    >>> [spec.name for spec in acquisition_from({"acquisition": {"boards": {"drivers": {"currency": "EUR"}}}})]
-    ['drivers']
+    >>> acquisition_from({"acquisition": {"boards": {"drivers": {"currency": "EUR"}}}})["drivers"].currency
+    'EUR'
     """
-    section = dict(settings.get("acquisition", {}))
-    boards = section.pop("boards", {})
-    own = [AcquisitionSpec(**section)] if section or not boards else []
-    return (*own, *(AcquisitionSpec(**{**values, "name": name}) for name, values in boards.items()))
+    section = settings.get("acquisition", {})
+    boards = section.get("boards", {}) if isinstance(section, Mapping) else None
+    if not isinstance(boards, Mapping) or set(section) - {"boards"}:
+        raise BadSpec("[acquisition] declares boards and nothing else: write [acquisition.boards.users].")
+    return {name: AcquisitionSpec(**{"name": name, **values}) for name, values in (boards or {"users": {}}).items()}
