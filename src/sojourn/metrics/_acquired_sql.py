@@ -44,7 +44,9 @@ class Attribution:
     def test_accounts(self) -> str:
         """SQL for the ids of test accounts."""
         users = self.log.warehouse.relation(USERS)
-        return f"SELECT DISTINCT user_id AS id FROM {users} WHERE coalesce({self.log.sql.quote(self.flag or '')}, false)"
+        return (
+            f"SELECT DISTINCT user_id AS id FROM {users} WHERE coalesce({self.log.sql.quote(self.flag or '')}, false)"
+        )
 
     def beside(self) -> str:
         """A fingerprint of what is read beside the log."""
@@ -56,7 +58,7 @@ class Attribution:
 
 
 def declared(log: Log, spec: AttributionSpec) -> Attribution:
-    """The attribution, once every column and condition of it is there. Raises `MissingColumn`, `MissingTable`, `BadInput`."""
+    """The attribution, once its columns and conditions are there; else `MissingColumn`, `MissingTable`, `BadInput`."""
     log.need(spec.entity, where="attribution: entity")
     conditions = [log.usable(rule.where, where=f"touch rule {rule.name!r}") for rule in spec.touches]
     for rule in spec.touches:
@@ -99,8 +101,8 @@ def refuse_overlaps(attribution: Attribution, days: list[date]) -> None:
         [(rows, event_id)] = attribution.log.warehouse.engine.rows(query)
         if rows:
             raise BadInput(
-                f"attribution: touch rules {one.name!r} and {other.name!r} overlap: {rows:,} rows match both and would have "
-                f"two channels or campaigns (the first is event {event_id!r}). Add to one of them: "
+                f"attribution: touch rules {one.name!r} and {other.name!r} overlap: {rows:,} rows match both and would "
+                f"have two channels or campaigns (the first is event {event_id!r}). Add to one of them: "
                 f"AND NOT ({other.where})"
             )
 

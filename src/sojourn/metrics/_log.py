@@ -41,7 +41,7 @@ class Log:
             raise missing_columns(f"{where}: table 'events'", missing=missing, found=list(self.columns))
 
     def usable(self, text: str, *, where: str) -> str:
-        """The user's SQL in brackets, once it is one expression over one row of the log that means the same tomorrow."""
+        """The user's SQL in brackets, if it is one expression over one row of the log that means the same tomorrow."""
         read = parse(text, where=where)
         check_pure(read, found=self.columns, where=where)
         explain(text, reading=[read], found=self.columns, where=where)

@@ -1,4 +1,4 @@
-"""Acquisitions and the log come in; what each acquired cohort did and brought on each day goes out, a partition a day."""
+"""Acquisitions and the log come in; what each acquired cohort did and brought goes out, a partition a day."""
 
 from collections.abc import Callable, Sequence
 from datetime import date
@@ -111,7 +111,8 @@ class _Value:
             f"SELECT {', '.join(f'o.{key}' for key in KEYS)}, CAST({age} AS INTEGER) AS age, "
             "CAST(sum(active) AS BIGINT) AS active, CAST(sum(paying) AS BIGINT) AS paying, "
             f"count(n.{entity}) AS new_customers, {', '.join(totals)} FROM ({each}) AS e "
-            f"LEFT JOIN ({self._owners(day)}) AS o ON o.entity = e.entity LEFT JOIN {new} AS n ON n.{entity} = e.entity "
+            f"LEFT JOIN ({self._owners(day)}) AS o ON o.entity = e.entity "
+            f"LEFT JOIN {new} AS n ON n.{entity} = e.entity "
             f"GROUP BY {', '.join(f'o.{key}' for key in KEYS)}"
         )
 

@@ -33,8 +33,8 @@ class AttributionSpec(Spec):
     """What starts an acquisition, and which touch it is owed to.
 
     An entity (`entity`, a column of events: any key) is acquired with its first row that is `active` (a SQL condition;
-    by default every row that is no touch), and again, with `reinstall_gap_days`, by an active day that many days or more
-    after the active day before it. The channel is that of the `first` or the `last` touch (`model`) since the
+    by default every row that is no touch), and again, with `reinstall_gap_days`, by an active day that many days or
+    more after the active day before it. The channel is that of the `first` or the `last` touch (`model`) since the
     acquisition before, at most `lookback_days` times 24 hours old (None: however old). Without such a touch it is
     `organic`.
 
@@ -82,7 +82,9 @@ class AttributionSpec(Spec):
         if self.touches and self.model is None:
             raise ValueError("several touches may lead to one acquisition; say which counts: model = 'first' or 'last'")
         if self.touches and self.campaign_column is not None:
-            raise ValueError("campaign_column is read from table 'users', touches from events; give each rule a campaign")
+            raise ValueError(
+                "campaign_column is read from table 'users', touches from events; give each rule a campaign"
+            )
         return self
 
 
@@ -90,11 +92,11 @@ class AcquisitionSpec(Spec):
     """What acquired entities cost and bring, in one `currency`.
 
     `name` is the board (drivers beside riders), a partition column of every table. `margin` is a SQL expression
-    over an event's row for what of it is left (a column, or `amount - fee`); `margin_share` is the share of every amount
-    instead. `customer` is the condition for a row that makes an acquired entity a customer, within `customer_days` days
-    after its acquisition. `horizon_days` is the age to which cohorts are followed. Costs of currencies other than
-    `currency` are turned into it by table `rates`. Channels named in `allow` may have costs and no users, or users and
-    no costs; organic may anyway.
+    over an event's row for what of it is left (a column, or `amount - fee`); `margin_share` is the share of every
+    amount instead. `customer` is the condition for a row that makes an acquired entity a customer, within
+    `customer_days` days after its acquisition. `horizon_days` is the age to which cohorts are followed. Costs of
+    currencies other than `currency` are turned into it by table `rates`. Channels named in `allow` may have costs and
+    no users, or users and no costs; organic may anyway.
 
     >>> AcquisitionSpec(margin_share=0.7).margin_sql
     'amount * CAST(0.7 AS DECIMAL(9,6))'

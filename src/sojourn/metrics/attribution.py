@@ -28,8 +28,9 @@ class AcquiredReport:
 def write_acquired(warehouse: Warehouse, spec: AcquisitionSpec, *, as_of: date | None = None) -> AcquiredReport:
     """Bring table `metric_acquired` up to the last day before `as_of` (default: of the log).
 
-    One partition per board and `day` of acquisition, with the columns: the entity, `acquired_at`, `acquisition` (1, 2, ...; more
-    than 1 only with a reinstall gap), `channel`, `campaign`, `touch_at` (NULL for organic and for first-touch columns).
+    One partition per board and `day` of acquisition, with the columns: the entity, `acquired_at`, `acquisition` (1, 2,
+    ...; more than 1 only with a reinstall gap), `channel`, `campaign`, `touch_at` (NULL for organic and for first-touch
+    columns).
 
     A day depends on the log up to its end alone. So a new day costs that day and its lookback, and a late row rebuilds
     from its day on. Raises `MissingTable`, `MissingColumn`, and `BadInput` for touch rules that overlap.
@@ -51,8 +52,12 @@ def write_acquired(warehouse: Warehouse, spec: AcquisitionSpec, *, as_of: date |
             for day in part:
                 rows = found.filter(found["day"] == day).drop("day")
                 writer.put(spec.place(day), rows, order_by=[spec.attribution.entity], fingerprint=wanted[day])
-    left_out = warehouse.engine.rows(f"SELECT count(*) FROM ({attribution.test_accounts()})") if attribution.flag else []
-    return AcquiredReport(ACQUIRED, tuple(stale), current=len(wanted) - len(stale), test_accounts=sum(n for (n,) in left_out))
+    left_out = (
+        warehouse.engine.rows(f"SELECT count(*) FROM ({attribution.test_accounts()})") if attribution.flag else []
+    )
+    return AcquiredReport(
+        ACQUIRED, tuple(stale), current=len(wanted) - len(stale), test_accounts=sum(n for (n,) in left_out)
+    )
 
 
 def marks(attribution: Attribution) -> dict[date, str]:

@@ -18,8 +18,8 @@ def daily_costs(warehouse: Warehouse, spec: AcquisitionSpec, *, as_of: date | No
     """`day, channel, campaign, cost`: the declared currency, each row of costs turned at its own day's rate.
 
     A converted row is rounded to a ten-thousandth, half away from zero; sums are exact. A row without a channel is of
-    channel `(none)`, one without a campaign of campaign `(none)`. Raises `MissingTable`, `MissingColumn`, and `BadInput`
-    for a currency without a rate.
+    channel `(none)`, one without a campaign of campaign `(none)`. Raises `MissingTable`, `MissingColumn`, and
+    `BadInput` for a currency without a rate.
     """
     if not warehouse.has(spec.costs):
         raise MissingTable(
@@ -29,7 +29,9 @@ def daily_costs(warehouse: Warehouse, spec: AcquisitionSpec, *, as_of: date | No
     found = warehouse.engine.columns(f"SELECT * FROM {warehouse.relation(spec.costs)}")
     if missing := [name for name in ("day", "amount") if name not in found]:
         raise missing_columns(f"table {spec.costs!r}", missing=missing, found=list(found))
-    names = [name if name in found else f"CAST(NULL AS VARCHAR) AS {name}" for name in ("channel", "campaign", "currency")]
+    names = [
+        name if name in found else f"CAST(NULL AS VARCHAR) AS {name}" for name in ("channel", "campaign", "currency")
+    ]
     before = "" if as_of is None else f" WHERE day < DATE '{as_of}'"
     rows = f"(SELECT day, amount, {', '.join(names)} FROM {warehouse.relation(spec.costs)}{before})"
     query = (
