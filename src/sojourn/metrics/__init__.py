@@ -10,9 +10,11 @@ from sojourn.metrics.acquisition_spec import AcquisitionSpec, AttributionSpec, T
 from sojourn.metrics.attribution import AcquiredReport, write_acquired
 from sojourn.metrics.catalogue import METRICS, MetricSpec, metrics_of
 from sojourn.metrics.costs import daily_costs
+from sojourn.metrics.growth_charts import payback_chart, why_chart
 from sojourn.metrics.payback import payback_table
 from sojourn.metrics.rates import put_rates, read_rates
 from sojourn.metrics.spec import BoardSpec, FunnelSpec, MetricsSpec, StepSpec, metrics_from
+from sojourn.metrics.why import Part, Why, WhySpec, ratio_parts, sum_parts, why_moved
 
 __all__ = [
     "ACQUISITION_METRICS",
@@ -25,15 +27,23 @@ __all__ = [
     "FunnelSpec",
     "MetricSpec",
     "MetricsSpec",
+    "Part",
     "StepSpec",
     "TouchRule",
+    "Why",
+    "WhySpec",
     "acquisition_from",
     "daily_costs",
     "metrics_from",
     "metrics_of",
+    "payback_chart",
     "payback_table",
     "put_rates",
+    "ratio_parts",
     "read_rates",
+    "sum_parts",
+    "why_chart",
+    "why_moved",
     "write_acquired",
     "write_acquired_value",
     "write_acquisition",
