@@ -14,10 +14,17 @@ from sojourn.metrics.growth_charts import payback_chart, why_chart
 from sojourn.metrics.payback import payback_table
 from sojourn.metrics.rates import put_rates, read_rates
 from sojourn.metrics.spec import BoardSpec, FunnelSpec, MetricsSpec, StepSpec, metrics_from
+from sojourn.metrics.supply_demand import (
+    MARKET_METRICS,
+    SupplyDemandReport,
+    SupplyDemandSpec,
+    write_supply_demand,
+)
 from sojourn.metrics.why import Part, Why, WhySpec, ratio_parts, sum_parts, why_moved
 
 __all__ = [
     "ACQUISITION_METRICS",
+    "MARKET_METRICS",
     "METRICS",
     "AcquiredReport",
     "AcquisitionReport",
@@ -29,6 +36,8 @@ __all__ = [
     "MetricsSpec",
     "Part",
     "StepSpec",
+    "SupplyDemandReport",
+    "SupplyDemandSpec",
     "TouchRule",
     "Why",
     "WhySpec",
@@ -47,4 +56,5 @@ __all__ = [
     "write_acquired",
     "write_acquired_value",
     "write_acquisition",
+    "write_supply_demand",
 ]
