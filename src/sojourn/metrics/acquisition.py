@@ -7,7 +7,7 @@ import polars as pl
 
 from sojourn.metrics._cohort_curves import DIMS, Cells, Grain, curves, period_end, period_start, read_cells
 from sojourn.metrics._cohort_forecast import forecasts, predicted_on
-from sojourn.metrics._publish import EXACT, publish
+from sojourn.metrics._partitions import EXACT, publish
 from sojourn.metrics.acquired_value import write_acquired_value
 from sojourn.metrics.acquisition_spec import AcquisitionSpec
 from sojourn.metrics.attribution import AcquiredReport, write_acquired

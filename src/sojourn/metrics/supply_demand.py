@@ -9,7 +9,7 @@ from pydantic import Field
 from sojourn.core import BadInput, EngineError, Spec, fingerprint
 from sojourn.metrics._cohort_curves import period_end, period_start
 from sojourn.metrics._log import ONE_DAY, Log, open_log
-from sojourn.metrics._publish import EXACT, publish
+from sojourn.metrics._partitions import EXACT, publish
 from sojourn.metrics.catalogue import GRAINS, MetricSpec
 from sojourn.warehouse import Warehouse
 
