@@ -1,25 +1,19 @@
 """Day partials of the event log come in; metrics of growth go out as tables, charts and checks, each defined once."""
 
+from sojourn.metrics._counted import board_rollup, default_board
 from sojourn.metrics.acquired_value import write_acquired_value
-from sojourn.metrics.acquisition import (
-    ACQUISITION_METRICS,
-    AcquisitionReport,
-    write_acquisition,
-)
+from sojourn.metrics.acquisition import ACQUISITION_METRICS, AcquisitionReport, write_acquisition
 from sojourn.metrics.acquisition_spec import AcquisitionSpec, AttributionSpec, TouchRule, acquisition_from
 from sojourn.metrics.attribution import AcquiredReport, write_acquired
+from sojourn.metrics.board import BoardReport, advance_board, backfill_board, rebuild_board
 from sojourn.metrics.catalogue import METRICS, MetricSpec, metrics_of
 from sojourn.metrics.costs import daily_costs
 from sojourn.metrics.growth_charts import payback_chart, why_chart
 from sojourn.metrics.payback import payback_table
 from sojourn.metrics.rates import put_rates, read_rates
 from sojourn.metrics.spec import BoardSpec, FunnelSpec, MetricsSpec, StepSpec, metrics_from
-from sojourn.metrics.supply_demand import (
-    MARKET_METRICS,
-    SupplyDemandReport,
-    SupplyDemandSpec,
-    write_supply_demand,
-)
+from sojourn.metrics.supply_demand import MARKET_METRICS, SupplyDemandReport, SupplyDemandSpec, write_supply_demand
+from sojourn.metrics.tables import day_after_last, metric_relation, metric_table, triangle
 from sojourn.metrics.why import Part, Why, WhySpec, ratio_parts, sum_parts, why_moved
 
 __all__ = [
@@ -30,6 +24,7 @@ __all__ = [
     "AcquisitionReport",
     "AcquisitionSpec",
     "AttributionSpec",
+    "BoardReport",
     "BoardSpec",
     "FunnelSpec",
     "MetricSpec",
@@ -42,7 +37,14 @@ __all__ = [
     "Why",
     "WhySpec",
     "acquisition_from",
+    "advance_board",
+    "backfill_board",
+    "board_rollup",
     "daily_costs",
+    "day_after_last",
+    "default_board",
+    "metric_relation",
+    "metric_table",
     "metrics_from",
     "metrics_of",
     "payback_chart",
@@ -50,7 +52,9 @@ __all__ = [
     "put_rates",
     "ratio_parts",
     "read_rates",
+    "rebuild_board",
     "sum_parts",
+    "triangle",
     "why_chart",
     "why_moved",
     "write_acquired",
