@@ -8,13 +8,14 @@ from sojourn.metrics.attribution import AcquiredReport, write_acquired
 from sojourn.metrics.board import BoardReport, advance_board, backfill_board, rebuild_board
 from sojourn.metrics.catalogue import METRICS, MetricSpec, metrics_of
 from sojourn.metrics.costs import daily_costs
-from sojourn.metrics.growth_charts import payback_chart, why_chart
+from sojourn.metrics.growth_charts import payback_chart, retention_chart, why_chart
+from sojourn.metrics.growth_pages import acquisition_page, channel_summary, why_page
 from sojourn.metrics.payback import payback_table
 from sojourn.metrics.rates import put_rates, read_rates
 from sojourn.metrics.spec import BoardSpec, FunnelSpec, MetricsSpec, StepSpec, metrics_from
 from sojourn.metrics.supply_demand import MARKET_METRICS, SupplyDemandReport, SupplyDemandSpec, write_supply_demand
 from sojourn.metrics.tables import day_after_last, metric_relation, metric_table, triangle
-from sojourn.metrics.why import Part, Why, WhySpec, ratio_parts, sum_parts, why_moved
+from sojourn.metrics.why import Part, Why, WhySpec, ratio_parts, sum_parts, why_moved, write_why
 
 __all__ = [
     "ACQUISITION_METRICS",
@@ -37,9 +38,11 @@ __all__ = [
     "Why",
     "WhySpec",
     "acquisition_from",
+    "acquisition_page",
     "advance_board",
     "backfill_board",
     "board_rollup",
+    "channel_summary",
     "daily_costs",
     "day_after_last",
     "default_board",
@@ -53,12 +56,16 @@ __all__ = [
     "ratio_parts",
     "read_rates",
     "rebuild_board",
+    "retention_chart",
     "sum_parts",
+    "supply_demand_from",
     "triangle",
     "why_chart",
     "why_moved",
+    "why_page",
     "write_acquired",
     "write_acquired_value",
     "write_acquisition",
     "write_supply_demand",
+    "write_why",
 ]

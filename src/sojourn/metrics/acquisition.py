@@ -67,6 +67,14 @@ class AcquisitionReport:
     cost_outside: float
     predicted_on: date | None
 
+    def told(self) -> str:
+        """The report in a line."""
+        ahead = f"forecast from {self.predicted_on} on" if self.predicted_on else "no predictions to forecast from"
+        return (
+            f"{len(self.acquired.built):,} days attributed, {self.acquired.current:,} current; "
+            f"{self.written:,} partitions of metrics written, {self.current:,} current; {ahead}"
+        )
+
 
 def write_acquisition(warehouse: Warehouse, spec: AcquisitionSpec, *, as_of: date | None = None) -> AcquisitionReport:
     """Bring every table of a board up to the last day before `as_of` (default: of the log).

@@ -1,12 +1,14 @@
 """The log of a two-sided market comes in; supply, demand and how much of it was served, by place and hour, go out."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import polars as pl
 from pydantic import Field
 
-from sojourn.core import BadInput, EngineError, Spec, fingerprint
+from sojourn.core import BadInput, BadSpec, EngineError, Spec, fingerprint
 from sojourn.metrics._cohort_curves import period_end, period_start
 from sojourn.metrics._log import ONE_DAY, Log, open_log
 from sojourn.metrics._partitions import EXACT, publish
@@ -35,6 +37,17 @@ class SupplyDemandSpec(Spec):
     supply_hours: str = "1"
     demand: str
     served: str
+
+
+def supply_demand_from(settings: Mapping[str, Any]) -> SupplyDemandSpec:
+    """What section `[supply_demand]` declares. Raises `BadSpec` without one: what is supply, nobody can guess."""
+    section = settings.get("supply_demand")
+    if not isinstance(section, Mapping):
+        raise BadSpec(
+            "Supply and demand are not declared. Add to sojourn.toml: [supply_demand] with supply, demand and served, "
+            "each a SQL condition over one event, such as supply = \"event = 'online'\""
+        )
+    return SupplyDemandSpec(**section)
 
 
 def _metrics() -> tuple[MetricSpec, ...]:

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 
 import polars as pl
 from pydantic import Field, field_validator, model_validator
 
-from sojourn.core import BadInput, MissingTable, Spec, missing_columns
+from sojourn.core import BadInput, MissingTable, Spec, UnreadableSource, missing_columns
 from sojourn.metrics._counted import default_board
 from sojourn.metrics.acquisition import ACQUISITION_METRICS
 from sojourn.metrics.catalogue import Grain, metrics_of
@@ -158,6 +159,15 @@ def why_moved(warehouse: Warehouse, spec: WhySpec, *, board: BoardSpec | None = 
     parts = ratio_parts(*both) if is_ratio else sum_parts(*both)
     mature = bool(before["mature"].all() and after["mature"].all())
     return Why(spec, total[0], total[1], tuple(parts), is_ratio, mature)
+
+
+def write_why(why: Why, path: Path) -> None:
+    """Write the table of a change as CSV. Raises `UnreadableSource` when the file cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        why.table().write_csv(path)
+    except OSError as fault:
+        raise UnreadableSource(f"{path} cannot be written: {fault.strerror}. Choose another place.") from fault
 
 
 def ratio_parts(before: Mapping[Segment, Sides], after: Mapping[Segment, Sides]) -> list[Part]:
