@@ -2,14 +2,14 @@
 
     python recipes/growth_board.py [--users 6000] [--data FOLDER] [--out growth-board] [--json PATH]
 
-First a simulated app whose costs, channels and truth are known. After 150 days a model predicts every user; its sums are
-drawn beside what was observed, by cohort and channel. Then the app lives on for 60 days, and the forecast is compared with
-what came, beside two baselines: nothing more comes, and each cohort grows as older ones did. Pages: OUT/growth-board.html,
-and OUT/why.html on what moved the cost of a user.
+First a simulated app whose costs, channels and truth are known. After 150 days a model predicts every user; its sums
+are drawn beside what was observed, by cohort and channel. Then the app lives on for 60 days, and the forecast is compared
+with what came, beside two baselines: nothing more comes, and each cohort grows as older ones did. The pages are
+OUT/growth-board.html, and OUT/why.html on what moved the cost of a user.
 
-Then, where FOLDER holds `intendo_small/` (default: the environment variable SOJOURN_DATA; docs/data.md says where from),
-the same board for a mobile game's sessions and purchases by channel: OUT/mobile-game.html. It has no costs, and nobody
-else's are lent to it.
+Then, where FOLDER holds `intendo_small/` (default: the environment variable SOJOURN_DATA; docs/data.md says where
+from), the same board for a mobile game's sessions and purchases by channel: OUT/mobile-game.html. It has no costs, and
+nobody else's are lent to it.
 """
 
 import argparse
@@ -56,7 +56,8 @@ GAME = AcquisitionSpec(
 )
 LEARNED = datetime(2016, 1, 2, tzinfo=UTC)
 PLAYS = """
-    SELECT player_id AS user_id, session_start AS ts, 'launch' AS event FROM read_parquet('{folder}/all_sessions.parquet')
+    SELECT player_id AS user_id, session_start AS ts, 'launch' AS event
+    FROM read_parquet('{folder}/all_sessions.parquet')
     UNION ALL BY NAME
     SELECT player_id AS user_id, "time" AS ts, CASE item_type WHEN 'iap' THEN 'purchase' ELSE 'ad' END AS event,
            item_revenue AS amount
@@ -204,11 +205,12 @@ def product(factors: Any) -> float:
 def told(figures: dict[str, Any]) -> str:
     """The headline in a sentence."""
     errors = figures["mean_error_usd"]
+    off = "${forecast:,.0f} on average; growth as of older cohorts by ${as_older_cohorts:,.0f}, and expecting nothing more"
     return (
-        f"{LATER_DAYS} days later, the forecast of each cohort and channel was off by ${errors['forecast']:,.0f} on average; "
-        f"growth as of older cohorts by ${errors['as_older_cohorts']:,.0f}, and expecting nothing more by "
+        f"{LATER_DAYS} days later, the forecast of each cohort and channel was off by {off.format(**errors)} by "
         f"${errors['nothing_more']:,.0f}. In all ${figures['total_forecast_usd']:,.0f} were expected and "
-        f"${figures['total_usd']:,.0f} came; {figures['inside_band']:.0%} of {figures['cells']} cells lay inside their band."
+        f"${figures['total_usd']:,.0f} came; {figures['inside_band']:.0%} of {figures['cells']} cells lay inside the "
+        "band, which promises 80% for the luck of users alone."
     )
 
 

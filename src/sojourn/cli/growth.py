@@ -104,7 +104,7 @@ def why(
     Of a ratio, a segment's part is its rate effect (its own value changed) and its mix effect (its weight did).
     """
     from sojourn.cli.tables import show_frame
-    from sojourn.metrics import WhySpec, acquisition_from, metrics_from, why_moved, why_page, write_why
+    from sojourn.metrics import WhySpec, acquisition_from, boards_of, metrics_from, why_moved, why_page, write_why
 
     settings, store = opened(warehouse, config)
     asked = WhySpec(
@@ -117,7 +117,7 @@ def why(
         age=age,
         where=_pairs(where or []),
     )
-    found = why_moved(store, asked, board=metrics_from(settings).boards.get(board))
+    found = why_moved(store, asked, board=boards_of(store, metrics_from(settings)).get(board))
     if csv is not None:
         write_why(found, csv)
     if html is not None:

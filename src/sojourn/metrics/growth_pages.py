@@ -191,7 +191,7 @@ def _payback_parts(
         return [Callout("Nothing was spent in these days, so there is nothing to pay back.")]
     told = predicted_on(warehouse, cells)
     dashed = (
-        f"Dashed: forecast from what was predicted on {told}, with the band of users' own intervals."
+        f"Dashed: forecast from what was predicted on {told}, with a band for the luck of users (80 %)."
         if told
         else "There are no predictions in this warehouse, so nothing is drawn ahead: sojourn ltv score"
     )
