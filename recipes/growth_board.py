@@ -3,9 +3,9 @@
     python recipes/growth_board.py [--users 6000] [--data FOLDER] [--out growth-board] [--json PATH]
 
 First a simulated app whose costs, channels and truth are known. After 150 days a model predicts every user; its sums
-are drawn beside what was observed, by cohort and channel. Then the app lives on for 60 days, and the forecast is compared
-with what came, beside two baselines: nothing more comes, and each cohort grows as older ones did. The pages are
-OUT/growth-board.html, and OUT/why.html on what moved the cost of a user.
+are drawn beside what was observed, by cohort and channel. Then the app lives on for 60 days, and the forecast is
+compared with what came, beside two baselines: nothing more comes, and each cohort grows as older ones did. The pages
+are OUT/growth-board.html, and OUT/why.html on what moved the cost of a user.
 
 Then, where FOLDER holds `intendo_small/` (default: the environment variable SOJOURN_DATA; docs/data.md says where
 from), the same board for a mobile game's sessions and purchases by channel: OUT/mobile-game.html. It has no costs, and
@@ -205,7 +205,7 @@ def product(factors: Any) -> float:
 def told(figures: dict[str, Any]) -> str:
     """The headline in a sentence."""
     errors = figures["mean_error_usd"]
-    off = "${forecast:,.0f} on average; growth as of older cohorts by ${as_older_cohorts:,.0f}, and expecting nothing more"
+    off = "${forecast:,.0f} on average, growth as of older cohorts by ${as_older_cohorts:,.0f}, expecting nothing more"
     return (
         f"{LATER_DAYS} days later, the forecast of each cohort and channel was off by {off.format(**errors)} by "
         f"${errors['nothing_more']:,.0f}. In all ${figures['total_forecast_usd']:,.0f} were expected and "

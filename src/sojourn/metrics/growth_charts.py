@@ -128,6 +128,34 @@ def retention_chart(table: pl.DataFrame, *, by: str = "channel") -> Any:
     return figure.update_yaxes(title_text="Share active that day", tickformat=".0%", rangemode="tozero")
 
 
+def place_hour_chart(table: pl.DataFrame, *, label: str, style: Style = "percent") -> Any:
+    """A metric of supply and demand as a map of places and hours: numerators over denominators, all periods together.
+
+    `table` is such as `metric_fill_rate` of one grain. A cell without a denominator is left blank.
+    """
+    need_columns(table, ["place", "hour", "numerator", "denominator"], where="metrics.place_hour_chart")
+    summed = table.group_by("place", "hour").agg(pl.col("numerator", "denominator").sum().cast(pl.Float64))
+    value = pl.when(pl.col("denominator") > 0).then(pl.col("numerator") / pl.col("denominator"))
+    cells = summed.with_columns(value=value)
+    places = sorted(cells["place"].unique(), reverse=True)
+    hours = [f"{hour:02d}" for hour in range(24)]
+    values = {(place, hour): each for place, hour, each in cells.select("place", "hour", "value").iter_rows()}
+    tick = ".0%" if style == "percent" else ",.2~f"
+    figure = _figure(height=150 + 46 * len(places))
+    figure.add_heatmap(
+        x=hours,
+        y=places,
+        z=[[values.get((place, hour)) for hour in hours] for place in places],
+        colorscale=[[0, "#f3d9b8"], [0.5, "#b9d3dc"], [1, COLORS["accent"]]],
+        xgap=2,
+        ygap=2,
+        colorbar={"title": {"text": label, "side": "right"}, "tickformat": tick, "thickness": 12, "outlinewidth": 0},
+        hovertemplate=f"%{{y}}, %{{x}}:00<br>{label.lower()} %{{z:{tick}}}<extra></extra>",
+    )
+    figure.update_xaxes(title_text="Hour of the day", type="category", showgrid=False)
+    return figure.update_yaxes(showgrid=False, tickfont={"size": 13, "color": COLORS["ink"]})
+
+
 def period_text(start: date, grain: Grain) -> str:
     """A period as people name it.
 
