@@ -44,6 +44,7 @@ from sojourn.warehouse import Warehouse
 
 START = date(2025, 1, 6)  # a Monday
 SHORT_FROM, CITY = START + timedelta(days=56), "Castine"
+POINTS = ("_effect", "_change")
 BEFORE, AFTER = START + timedelta(days=49), START + timedelta(days=63)
 SUPPLY_DEMAND = SupplyDemandSpec(
     supply="event = 'online'", supply_hours="minutes / 60", demand="event = 'request'", served="event = 'trip'"
@@ -150,11 +151,12 @@ def against_truth(why: Why, *, calm: float) -> dict[str, Any]:
 
 def told(figures: dict[str, Any]) -> str:
     """The headline in a sentence."""
+    points = {name: f"{100 * figures[name]:+.1f}".replace("-", "−") for name in figures if name.endswith(POINTS)}
     return (
         f"The fill rate went from {figures['fill_rate_before']:.1%} to {figures['fill_rate_after']:.1%}. The "
-        f"explanation names {figures['explained_city']} first and gives it {100 * figures['explained_effect']:+.1f} points; the "
-        f"shortage planted in {CITY} truly did {100 * figures['true_effect']:+.1f}. The plain change of all cities is "
-        f"{100 * figures['plain_change']:+.1f}."
+        f"explanation names {figures['explained_city']} first and gives it {points['explained_effect']} points; the "
+        f"shortage planted in {CITY} truly did {points['true_effect']}. The plain change of all cities is "
+        f"{points['plain_change']}."
     )
 
 

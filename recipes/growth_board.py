@@ -53,6 +53,7 @@ GAME = AcquisitionSpec(
     name="game",
     attribution=AttributionSpec(active="event = 'launch'"),
     margin="CASE WHEN event = 'purchase' THEN amount * 0.7 ELSE amount END",  # the store takes nothing of ads
+    customer="event = 'purchase'",
 )
 LEARNED = datetime(2016, 1, 2, tzinfo=UTC)
 PLAYS = """

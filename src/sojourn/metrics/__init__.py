@@ -10,7 +10,7 @@ from sojourn.metrics.catalogue import GRAINS, METRICS, MetricSpec, metrics_of
 from sojourn.metrics.charts import metric_chart
 from sojourn.metrics.check import check_board
 from sojourn.metrics.costs import daily_costs
-from sojourn.metrics.growth_charts import payback_chart, place_hour_chart, retention_chart, why_chart
+from sojourn.metrics.growth_charts import payback_chart, payback_lines, place_hour_chart, retention_chart, why_chart
 from sojourn.metrics.growth_pages import acquisition_page, channel_summary, why_page
 from sojourn.metrics.pages import metric_page, told_rows, write_table
 from sojourn.metrics.payback import payback_table
@@ -65,6 +65,7 @@ __all__ = [
     "metrics_from",
     "metrics_of",
     "payback_chart",
+    "payback_lines",
     "payback_table",
     "place_hour_chart",
     "put_rates",
