@@ -108,7 +108,7 @@ def simulated(out: Path, *, users: int) -> dict[str, Any]:
     forecast, so_far = cohort_revenue(warehouse), known(warehouse)
     page = acquisition_page(warehouse, BOARD, title="Growth board: a simulated app on day 150")
     channels = channel_summary(warehouse, BOARD)
-    cost = WhySpec(name="cpi", start=date(2025, 4, 1), end=date(2025, 5, 1), grain="month", by=("channel", "campaign"))
+    cost = WhySpec(name="cpi", start=date(2025, 3, 1), end=date(2025, 4, 1), grain="month", by=("channel", "campaign"))
     why = why_moved(warehouse, cost)
     why_page(why).write(out / "why.html")
 
