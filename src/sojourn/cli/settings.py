@@ -20,6 +20,7 @@ SECTIONS = (
     "metrics",
     "acquisition",
     "supply_demand",
+    "newcomers",
 )
 
 
