@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sojourn.cli import growth
 from sojourn.cli.options import CONFIG, WAREHOUSE, day_of, opened
 
 DAYS = ["%Y-%m-%d"]
@@ -18,6 +19,7 @@ metrics = typer.Typer(help="Growth metrics by day, week and month, each defined 
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the program."""
+    growth.attach(metrics)
     app.add_typer(metrics, name="metrics", epilog="Example: sojourn metrics show active_users --grain week")
 
 

@@ -26,6 +26,8 @@ SECTIONS = (
     "publish",
     "serve",
     "forget",
+    "acquisition",
+    "supply_demand",
 )
 
 
