@@ -58,9 +58,8 @@ from sojourn.lifetime import (
     high_spenders_at_risk,
     likely_high_spenders,
 )
-from sojourn.metrics import METRICS, FunnelSpec, MetricSpec, StepSpec
-from sojourn.operate import About, CheckSpec, InForce, PublishSpec, SourceSpec, Watched
 from sojourn.metrics import METRICS, FunnelSpec, MetricSpec, StepSpec, SupplyDemandSpec, TouchRule, WhySpec
+from sojourn.operate import About, CheckSpec, InForce, PublishSpec, SourceSpec, Watched
 from sojourn.rollups import AggregateSpec, RollupSpec
 from sojourn.warehouse import InPlace
 from tests.effects import logs

@@ -19,7 +19,6 @@ SECTIONS = (
     "newcomers",
     "retention",
     "effects",
-    "metrics",
     "run",
     "checks",
     "watch",

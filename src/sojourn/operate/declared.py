@@ -10,7 +10,14 @@ from sojourn.core import BadSpec, Spec
 from sojourn.events import IngestSpec
 from sojourn.features import FeatureSpec, features_from
 from sojourn.lifetime import LifetimeSpec, RetentionSpec
-from sojourn.metrics import BoardSpec, metrics_from
+from sojourn.metrics import (
+    AcquisitionSpec,
+    BoardSpec,
+    SupplyDemandSpec,
+    acquisition_from,
+    metrics_from,
+    supply_demand_from,
+)
 from sojourn.operate.checks import CheckSpec, Severity
 from sojourn.operate.publishing.spec import PublishSpec, publishers_from
 from sojourn.rollups import RollupSpec, rollups_from
@@ -85,6 +92,8 @@ class Declared:
     lifetime: LifetimeSpec | None = None
     retention: RetentionSpec | None = None
     boards: tuple[BoardSpec | None, ...] = ()
+    acquisitions: tuple[AcquisitionSpec, ...] = ()
+    supply_demand: SupplyDemandSpec | None = None
     places: tuple[PublishSpec, ...] = ()
     checks: tuple[CheckSpec, ...] = ()
     run: RunSpec = field(default_factory=RunSpec)
@@ -108,6 +117,8 @@ def declared_from(settings: Mapping[str, Any]) -> Declared:
         lifetime=LifetimeSpec(**settings["lifetime"]) if "lifetime" in settings else None,
         retention=RetentionSpec(**retention) if "retention" in settings else None,
         boards=_boards(settings),
+        acquisitions=tuple(acquisition_from(settings).values()) if "acquisition" in settings else (),
+        supply_demand=supply_demand_from(settings) if "supply_demand" in settings else None,
         places=tuple(publishers_from(settings)),
         checks=tuple(_check(name, table) for name, table in settings.get("checks", {}).items()),
         run=RunSpec(**settings.get("run", {})),

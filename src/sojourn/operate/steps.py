@@ -10,7 +10,14 @@ from sojourn.evaluate import as_of_grid
 from sojourn.features import write_features
 from sojourn.lifetime import FittedRetention, Lifetime, log_days, score_retention, score_users
 from sojourn.lifetime.scoring import predictions_fingerprint
-from sojourn.metrics import BoardSpec, advance_board, default_board
+from sojourn.metrics import (
+    AcquisitionSpec,
+    BoardSpec,
+    advance_board,
+    default_board,
+    write_acquisition,
+    write_supply_demand,
+)
 from sojourn.operate.alerts import Alert, watch_alerts
 from sojourn.operate.checks import CheckSpec, check_day
 from sojourn.operate.contest import fit_candidate, promote, shortest_horizon
@@ -74,6 +81,8 @@ def steps_of(declared: Declared) -> list[Step]:
         *_features(declared),
         *_models(declared),
         *(_step(_board_name(each), "metrics", ("sources",), _board(each)) for each in declared.boards),
+        *(_step(f"acquisition {each.name}", "metrics", ("sources",), _acquire(each)) for each in declared.acquisitions),
+        *_supply_demand(declared),
         *_checks(declared, of_sources=False),
         *(_step(f"publish {each.name}", "publish", PARTS, _publish(each)) for each in declared.places),
     ]
@@ -291,6 +300,28 @@ def _board(board: BoardSpec | None) -> Callable[[Morning], Done]:
         return Done("done" if report.made else "current", told)
 
     return work
+
+
+def _acquire(spec: AcquisitionSpec) -> Callable[[Morning], Done]:
+    def work(morning: Morning) -> Done:
+        report = write_acquisition(morning.warehouse, spec, as_of=morning.as_of)
+        return Done("done" if report.written or report.acquired.built else "current", report.told())
+
+    return work
+
+
+def _supply_demand(declared: Declared) -> Iterator[Step]:
+    spec = declared.supply_demand
+    if spec is not None:
+
+        def work(morning: Morning) -> Done:
+            report = write_supply_demand(morning.warehouse, spec, as_of=morning.as_of)
+            told = (
+                f"days counted: {len(report.days):,}; partitions: {report.written:,} written, {report.current:,} before"
+            )
+            return Done("done" if report.written else "current", told)
+
+        yield _step("supply and demand", "metrics", ("sources",), work)
 
 
 def _publish(place: PublishSpec) -> Callable[[Morning], Done]:
