@@ -212,16 +212,16 @@ def _run(root: Path, config: Path, day: date) -> dict[str, dict[str, Any]]:
         sampler.join()
     wall_s, usage = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
     begun = list(cpu)
+    strange = [line for line in out.splitlines() if not line.startswith("{")]
+    if run.returncode or strange:
+        sys.exit(f"benchmarks.operate_morning: status {run.returncode}: {strange[:1] or out[-500:]}")
     told = [json.loads(line) for line in out.splitlines()]
-    bad = [each for each in told if each.get("verdict") in {"failed", "held back"}]
-    if bad:
-        sys.exit(f"benchmarks.operate_morning: {bad[0]['step']}: {bad[0]['told']}")
     steps, peak = {}, 0.0
     for each in told:
         if each["kind"] == "step":
             # A step too short to be looked at holds what the one before it held.
             peak = peaks.get(each["step"], peak)
-            at = begun.index(each["step"])
+            at = min(begun.index(each["step"]), len(begun) - 2)
             steps[each["step"]] = {**each, "peak_mb": peak, "cpu_s": cpu[begun[at + 1]] - cpu[each["step"]]}
     cpu_s = usage.ru_utime + usage.ru_stime - before
     whole = {"verdict": "", "rows": 0, "seconds": wall_s, "cpu_s": cpu_s, "peak_mb": max(peaks.values(), default=0.0)}
@@ -235,7 +235,10 @@ def _follow(run: "subprocess.Popen[str]", current: list[str], cpu: dict[str, flo
     for line in run.stderr:
         if line.startswith(f"{day} "):
             current[0] = line.strip().removeprefix(f"{day} ")
-            spent = Path(f"/proc/{run.pid}/stat").read_text().rpartition(")")[2].split()
+            try:
+                spent = Path(f"/proc/{run.pid}/stat").read_text().rpartition(")")[2].split()
+            except OSError:  # it has just ended
+                return
             cpu[current[0]] = (int(spent[11]) + int(spent[12])) / ticks
 
 

@@ -122,6 +122,16 @@ def test_conservation_finds_an_event_twice_and_a_rollup_that_has_lost_some(tmp_p
     assert "rollup 'user' has counted 5 of them" in found.told
 
 
+def test_a_table_of_days_is_looked_at_on_its_day_and_any_other_whole(tmp_path):
+    warehouse = log_of_users(log_of(tmp_path / "w", [(DAY, 0, "web", 1)]))
+    costs = pl.DataFrame({"day": [DAY, DAY, DAYS[3]], "channel": ["web", "app", "web"]})
+    with warehouse.writing("costs") as writer:
+        writer.put({}, costs, order_by=["day", "channel"], fingerprint="1")
+    for table, rows in (("costs", 2), ("users", 1)):
+        assert check_day(warehouse, CheckSpec(kind="rows", table=table), day=DAY).figure == rows
+    assert not check_day(warehouse, CheckSpec(kind="rows", table="costs"), day=DAYS[1]).holds
+
+
 def test_sql_that_cannot_be_computed_names_the_check(tmp_path):
     warehouse = log_of(tmp_path / "w", [(DAY, 0, "web", 1)])
     with pytest.raises(BadSpec, match=r"\[checks.mine\] cannot be computed: .*nothing"):

@@ -110,8 +110,8 @@ def check_day(warehouse: Warehouse, spec: CheckSpec, *, day: date, rollups: Sequ
 def relation_on(warehouse: Warehouse, table: str, day: date) -> str | None:
     """SQL for the table's rows of a business day; None without any.
 
-    That is partition `day`, or `as_of` = the day after, or the day partial that starts on it; a table that is parted
-    otherwise counts whole.
+    That is partition `day`, or `as_of` = the day after, or the day partial that starts on it, or the rows whose column
+    `day` says so; any other table counts whole.
     """
     keys: set[str] = {key for place in warehouse.places(table)[:1] for key in place}
     wanted = (
@@ -124,7 +124,12 @@ def relation_on(warehouse: Warehouse, table: str, day: date) -> str | None:
         else {}
     )
     only = [place for place in warehouse.places(table) if wanted.items() <= place.items()]
-    return warehouse.relation(table, only=only) if only else None
+    if not only:
+        return None
+    relation = warehouse.relation(table, only=only)
+    if wanted or "day" not in warehouse.engine.columns(f"SELECT * FROM {relation}"):
+        return relation
+    return f"(SELECT * FROM {relation} WHERE day = DATE '{day}')"
 
 
 def _rows(warehouse: Warehouse, spec: CheckSpec, day: date) -> Found:
