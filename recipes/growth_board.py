@@ -131,7 +131,7 @@ def cohort_revenue(warehouse: Warehouse) -> pl.DataFrame:
     money = {name: pl.col(name) * pl.col("acquired") for name in ("forecast", "forecast_low", "forecast_high")}
     summed = both.with_columns(**money).group_by("cohort", "channel", "age").agg(
         pl.col("numerator").sum().cast(pl.Float64), pl.col(*money).sum(), pl.col("mature").all(),
-        whole=pl.col("forecast").is_not_null().all(),
+        whole=(pl.col("forecast").is_not_null() | (pl.col("acquired") == 0)).all() & (pl.col("acquired").sum() > 0),
     )  # fmt: skip
     return summed.sort("cohort", "channel", "age")
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sojourn.metrics import payback_chart, payback_lines, payback_table, write_acquisition
+from sojourn.core import BadInput
+from sojourn.metrics import check_acquisition, payback_chart, payback_lines, payback_table, write_acquisition
 from sojourn.warehouse import EngineSpec, Warehouse
 from tests.metrics.growth import START, acquired, board, event, numbered, put_costs, put_log, rows, value_rows
 
@@ -247,3 +248,38 @@ def test_payback_is_the_first_age_that_made_up_for_the_cost_of_each_channel_and_
         "south": ("not in sight", None, 2),
         "organic": ("free", None, 2),
     }
+
+
+def test_checks_pass_on_what_was_written_and_find_what_was_changed_behind_the_back(warehouse):
+    launches = [event(who, kind, 20 * n) for n, who in enumerate(("ann", "bob", "cem")) for kind in ("launch", "pay")]
+    events = numbered([{**each, "amount": 3} if each["event"] == "pay" else each for each in launches])
+    put_log(warehouse, events)
+    put_costs(warehouse, [(START, "organic", None, "30", None)])
+    plain = board().with_changes(name="users")
+    without_currency(warehouse)
+    write_acquisition(warehouse, plain)
+    checks = {each.check: each for each in check_acquisition(warehouse, plain)}
+    assert [each.verdict for each in checks.values()] == ["ok"] * 5
+    put_costs(warehouse, [(START, "organic", None, "31", None)])
+    lost = warehouse.frame("metric_acquired_value", only=[plain.place(START)]).drop("board", "day").head(0)
+    with warehouse.writing("metric_acquired_value") as writer:
+        writer.put(plain.place(START), lost, order_by=["acquired_on"], fingerprint="lost")
+    with warehouse.writing("metric_acquired") as writer:
+        writer.drop(plain.place(START + DAY))
+    found = {each.check: each.wrong for each in check_acquisition(warehouse, plain) if each.wrong}
+    assert set(found) == {"attributed", "conserved", "acquired", "costs", "parts"}
+    assert "2025-03-01: cohorts have None, the log has 6" in found["conserved"][0]
+    assert "by day there are 30.0000, not 31.0000" in found["costs"][0]
+
+
+def without_currency(warehouse) -> None:
+    """The log without its column of currencies: what most logs are."""
+    for place in warehouse.places("events"):
+        frame = warehouse.frame("events", only=[place]).drop("currency", "day")
+        with warehouse.writing("events") as writer:
+            writer.put(place, frame, order_by=["event_id"], fingerprint=f"plain-{place['day']}")
+
+
+def test_checking_before_the_first_run_is_refused(warehouse):
+    with pytest.raises(BadInput, match=r"board 'users' has no tables yet\. Make them: sojourn metrics acquisition"):
+        check_acquisition(warehouse, board())

@@ -128,3 +128,16 @@ def test_supply_is_counted_and_explained(run, tmp_path):
     status, _, said = run("supply")
     assert status == 2
     assert "Supply and demand are not declared. Add to sojourn.toml: [supply_demand]" in said
+
+
+def test_metrics_check_looks_at_acquisition_too(run, shop):
+    put_costs(shop, [(START, "south", None, "6", None)])
+    run("acquisition")
+    assert run("backfill")[0] == 0
+    status, told, _ = run("check")
+    assert status == 0
+    assert any(line.split()[:2] == ["attributed", "metric_acquired"] for line in told.splitlines())
+    put_costs(shop, [(START, "south", None, "7", None)])
+    status, told, _ = run("check")
+    assert status == 1
+    assert "by day there are 6.0000, not 7.0000. Make it anew: sojourn metrics acquisition" in told

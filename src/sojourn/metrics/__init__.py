@@ -3,6 +3,7 @@
 from sojourn.metrics._counted import board_rollup, boards_of, default_board
 from sojourn.metrics.acquired_value import write_acquired_value
 from sojourn.metrics.acquisition import ACQUISITION_METRICS, AcquisitionReport, write_acquisition
+from sojourn.metrics.acquisition_check import check_acquisition
 from sojourn.metrics.acquisition_spec import AcquisitionSpec, AttributionSpec, TouchRule, acquisition_from
 from sojourn.metrics.attribution import AcquiredReport, write_acquired
 from sojourn.metrics.board import BoardReport, advance_board, backfill_board, rebuild_board
@@ -54,6 +55,7 @@ __all__ = [
     "board_rollup",
     "boards_of",
     "channel_summary",
+    "check_acquisition",
     "check_board",
     "daily_costs",
     "day_after_last",

@@ -145,6 +145,8 @@ def place_hour_chart(table: pl.DataFrame, *, label: str, style: Style = "percent
         y=places,
         z=[[values.get((place, hour)) for hour in hours] for place in places],
         colorscale=[[0, "#f3d9b8"], [0.5, "#b9d3dc"], [1, COLORS["accent"]]],
+        # Shares keep one scale, so that two maps can be compared.
+        **({"zmin": 0, "zmax": 1} if style == "percent" else {}),
         xgap=2,
         ygap=2,
         colorbar={"title": {"text": label, "side": "right"}, "tickformat": tick, "thickness": 12, "outlinewidth": 0},
