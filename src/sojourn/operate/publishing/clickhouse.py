@@ -161,7 +161,7 @@ class ClickHouse:
     def _take_the_place_of(self, batch: Batch, aside: str, partition: str) -> None:
         """Link the table's other partitions to the table aside, and exchange the two.
 
-        Not REPLACE PARTITION: an embedded engine dies with its process, and of 28 kills within that statement 14 left
+        Not REPLACE PARTITION: an embedded engine dies with its process, and of 28 kills within that statement 15 left
         both versions of the partition standing (ClickHouse 26.9). An exchange is one renaming of two files.
         """
         rows = self._rows(f"SELECT DISTINCT _partition_id FROM {self._named(batch.table)}")

@@ -9,6 +9,7 @@ from sojourn.core import MissingTable, SojournError, Unreachable
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+PATIENCE = 4
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -16,7 +17,11 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
 class SizeLimit:
-    """Answers 413 to a request of more than `max_bytes`, whether it says its length or not."""
+    """Answers 413 to a request of more than `max_bytes`, whether it says its length or not; none of it is kept.
+
+    A caller who is still sending does not look for an answer, and finds the connection broken. So up to four times as
+    much is read and let go before it is refused; what is larger still is refused at once.
+    """
 
     def __init__(self, app: App, *, max_bytes: int) -> None:
         self._app = app
@@ -27,18 +32,17 @@ class SizeLimit:
         if scope["type"] != "http" or scope["method"] in {"GET", "HEAD"}:
             await self._app(scope, receive, send)
             return
-        if _length(scope) > self._max_bytes:
+        body, read_bytes, more = bytearray(), 0, _length(scope) <= PATIENCE * self._max_bytes
+        while more and read_bytes <= PATIENCE * self._max_bytes:
+            message = await receive()
+            part = message.get("body", b"")
+            read_bytes += len(part)
+            if read_bytes <= self._max_bytes:
+                body += part
+            more = message["type"] == "http.request" and message.get("more_body", False)
+        if max(read_bytes, _length(scope)) > self._max_bytes:
             await self._refuse(scope, receive, send)
             return
-        body = bytearray()
-        while True:
-            message = await receive()
-            body += message.get("body", b"")
-            if len(body) > self._max_bytes:
-                await self._refuse(scope, receive, send)
-                return
-            if message["type"] != "http.request" or not message.get("more_body"):
-                break
         given = iter([{"type": "http.request", "body": bytes(body), "more_body": False}])
 
         async def once_then_wait() -> Message:
