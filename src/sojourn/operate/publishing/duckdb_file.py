@@ -95,6 +95,8 @@ class DuckDBFile:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = duckdb.connect(str(self._path))
+            # It would be drawn on stdout, between the lines that a run prints there.
+            self._connection.execute("SET enable_progress_bar = false")
         except (OSError, duckdb.Error) as fault:
             if "lock" in str(fault):
                 raise Locked(f"{self._path} is open elsewhere. Close it there, then publish again.") from fault
