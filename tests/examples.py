@@ -25,7 +25,7 @@ from sojourn.evaluate import (
     SplitSpec,
     Task,
 )
-from sojourn.events import PushPlan
+from sojourn.events import IngestSpec, PushPlan
 from sojourn.lifetime import (
     ActivityBaseline,
     ApartValue,
@@ -62,6 +62,8 @@ from sojourn.lifetime import (
     high_spenders_at_risk,
     likely_high_spenders,
 )
+from sojourn.metrics import METRICS, FunnelSpec, MetricSpec, StepSpec, SupplyDemandSpec, TouchRule, WhySpec
+from sojourn.operate import About, CheckSpec, InForce, PublishSpec, SourceSpec, Watched
 from sojourn.rollups import AggregateSpec, RollupSpec
 from sojourn.warehouse import InPlace
 from tests.effects import logs
@@ -70,22 +72,37 @@ from tests.lifetime.retention.worlds import activity
 from tests.lifetime.worlds import FAST, shop, shop_table, table_of, with_sequences
 
 SPEND = AggregateSpec(function="sum", expression="amount")
+STEP = StepSpec(name="view", where="event = 'view'")
 INTERVAL = Interval(value=1.0, low=0.5, high=1.5)
 FOLD = Fold(horizon_days=30, train=(date(2024, 1, 1),), test=date(2024, 2, 1))
 
+WATCHED = Watched(task="ltv_30", column="ltv_30", aggregate="spend", days=30, kind="value")
+
 SPECS: dict[type[Spec], Spec] = {
+    About: About(kind="ltv", version="3f2a", fitted_as_of=date(2024, 5, 1), known_until=date(2024, 5, 1)),
+    CheckSpec: CheckSpec(kind="allowed", column="channel", values=("web", "app")),
+    InForce: InForce(version="3f2a", as_of=date(2024, 5, 1), how="first"),
+    SourceSpec: SourceSpec(spec=IngestSpec(), in_place="lake"),
+    Watched: WATCHED,
     AggregateSpec: SPEND,
     ConformalSpec: ConformalSpec(pred="ltv", truth="spend"),
     Difference: Difference(value=1.0, low=0.5, high=1.5, prob_better=0.9),
     Fold: FOLD,
+    FunnelSpec: FunnelSpec(steps=(STEP, StepSpec(name="pay", where="amount > 0"))),
     Interval: INTERVAL,
     InPlace: InPlace(folder="/data/events", columns={"user_id": "uid"}),
+    PublishSpec: PublishSpec(to="clickhouse", url="http://growth@localhost:8123"),
+    MetricSpec: METRICS["lifecycle"],
     PushPlan: PushPlan(as_of=date(2024, 2, 1), offsets=(0, 7)),
     RecalibrationSpec: RecalibrationSpec(score="score", truth="churned"),
     RollupSpec: RollupSpec(aggregates={"spend": SPEND}),
     Scores: Scores(task="ltv_30", kind="value", split="00ff", rows=3, models={"mean": {"mae": INTERVAL}}),
     Split: Split(horizon_days=30, as_ofs=(date(2024, 1, 1), date(2024, 2, 1)), folds=(FOLD,)),
     SplitSpec: SplitSpec(horizon_days=30),
+    StepSpec: STEP,
+    SupplyDemandSpec: SupplyDemandSpec(supply="event = 'online'", demand="event = 'ask'", served="event = 'trip'"),
+    TouchRule: TouchRule(name="ads", where="event = 'ad'", channel="network"),
+    WhySpec: WhySpec(name="cpi", start=date(2024, 1, 1), end=date(2024, 1, 8), by=("channel",)),
     Task: Task(name="ltv_30", kind="value", truth="spend", models=("ltv",)),
 }
 

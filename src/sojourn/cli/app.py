@@ -5,10 +5,42 @@ import sys
 import typer
 
 from sojourn import __version__
-from sojourn.cli import demo, effects, events, features, ingest, ltv, retention, rollup, simulate, verify
+from sojourn.cli import (
+    demo,
+    effects,
+    events,
+    features,
+    ingest,
+    ltv,
+    metrics,
+    model,
+    publish,
+    retention,
+    rollup,
+    run,
+    serve,
+    simulate,
+    verify,
+)
 from sojourn.core import SojournError, say
 
-VERBS = (demo, ingest, events, simulate, rollup, features, ltv, retention, effects, verify)
+VERBS = (
+    demo,
+    ingest,
+    events,
+    simulate,
+    rollup,
+    features,
+    ltv,
+    retention,
+    effects,
+    run,
+    model,
+    publish,
+    serve,
+    metrics,
+    verify,
+)
 
 app = typer.Typer(
     name="sojourn",
@@ -41,7 +73,8 @@ for _verb in VERBS:
 def main() -> None:
     """Run the command line.
 
-    Exit status 0: done; 1: `verify` found a fault; 2: the user's mistake, told in one sentence; 130: interrupted.
+    Exit status 0: done; 1: `verify` found a fault, or `run` has an alert; 2: the user's mistake, told in one sentence;
+    130: interrupted.
     """
     try:
         app()

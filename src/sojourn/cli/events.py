@@ -27,19 +27,28 @@ def forget(
     warehouse: WAREHOUSE = Path("warehouse"),
     config: CONFIG = None,
 ) -> None:
-    """Erase users from every table, keep them out of later ingests, and search every file for their ids.
+    """Erase users from every table and published place, keep them out of later ingests, and search for their ids.
 
+    Reaches what [publish.NAME] declares, and the files in the folders of [forget].
     Exit status 2 where the search finds one. Run it again after a kill: it completes.
     """
     from sojourn.cli.settings import open_warehouse, read_settings
     from sojourn.core import BadInput
+    from sojourn.operate import elsewhere_from
     from sojourn.operate import forget as erase
     from sojourn.rollups import rollups_from
 
     settings = read_settings(config)
     ids = [*(users or ()), *(_lines(file) if file else ())]
     store = open_warehouse(warehouse, settings)
-    report = erase(store, ids, as_of=datetime.now(UTC), rollups=rollups_from(settings), ignoring=ignore or ())
+    report = erase(
+        store,
+        ids,
+        as_of=datetime.now(UTC),
+        rollups=rollups_from(settings),
+        ignoring=ignore or (),
+        elsewhere=elsewhere_from(settings),
+    )
     if not report.is_complete:
         typer.echo("\n".join(report.lines()[:-1]))
         raise BadInput(report.proof)

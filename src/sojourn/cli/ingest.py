@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 EPILOG = 'Example: sojourn ingest orders.csv --map amount="quantity * price" --time-zone UTC'
 TABLES = ("events", "users", "items", "costs")
+PLACES = ("in_place", "partition")
 LONGEST = 70
 
 
@@ -74,6 +75,9 @@ def _ingest(
     from sojourn.cli.settings import create_warehouse, read_settings
 
     settings = read_settings(config)
+    if in_place is None and not files and query is None and table in (None, "events"):
+        in_place = settings.get("ingest", {}).get("in_place")
+        partition = settings.get("ingest", {}).get("partition", partition)
     flags = {
         "files": tuple(files or ()) if files or in_place else None,
         "query": query,
@@ -128,6 +132,8 @@ def _spec(
     own = general.get("table", "events")
     table = table or own
     chosen = dict(general) if table == own else dict(section.get(table, {}))
+    for name in PLACES:  # for `_register`
+        chosen.pop(name, None)
     given = {name: each for name, each in flags.items() if each is not None}
     if "files" in given or "query" in given:
         # A source on the command line stands in the place of the one in the settings.

@@ -8,7 +8,26 @@ from sojourn.core import BadSpec, UnreadableSource
 from sojourn.warehouse import EngineSpec, Warehouse, WarehouseSpec
 
 DEFAULT = Path("sojourn.toml")
-SECTIONS = ("warehouse", "engine", "ingest", "rollups", "features", "lifetime", "newcomers", "retention", "effects")
+SECTIONS = (
+    "warehouse",
+    "engine",
+    "ingest",
+    "rollups",
+    "metrics",
+    "features",
+    "lifetime",
+    "newcomers",
+    "retention",
+    "effects",
+    "run",
+    "checks",
+    "watch",
+    "publish",
+    "serve",
+    "forget",
+    "acquisition",
+    "supply_demand",
+)
 
 
 def read_settings(path: Path | None) -> dict[str, Any]:

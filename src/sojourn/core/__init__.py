@@ -15,6 +15,7 @@ from sojourn.core.errors import (
     NotFitted,
     SojournError,
     TooManyRejected,
+    Unreachable,
     UnreadableSource,
     missing_columns,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "Spec",
     "Step",
     "TooManyRejected",
+    "Unreachable",
     "UnreadableSource",
     "Value",
     "check_table",

@@ -59,6 +59,10 @@ class EngineError(SojournError, RuntimeError):
     """The SQL engine refused a query; its own words follow ours, its exception is the cause."""
 
 
+class Unreachable(SojournError, ConnectionError):
+    """A server did not answer, or its answer was lost on the way."""
+
+
 class NotFitted(SojournError, AttributeError):
     """An estimator was asked to predict before it was fitted."""
 

@@ -1,6 +1,8 @@
 """Raw rows of any source come in; the event log comes out, with its users, items and costs beside it."""
 
+from sojourn.events._market_spec import MarketSpec
 from sojourn.events._resettle import Touched
+from sojourn.events._sources import source_files
 from sojourn.events._world_belief import best_activity
 from sojourn.events._world_spec import PushPlan, WorldSpec
 from sojourn.events._world_truth import truth_warehouse
@@ -10,10 +12,11 @@ from sojourn.events.complete_journey import COMPLETE_JOURNEY_ZONE, ingest_comple
 from sojourn.events.forget import days_of_users, erase_identities, erase_users, known_among, leave_tombstones
 from sojourn.events.in_place import Registration, register_events
 from sojourn.events.ingest import ingest
+from sojourn.events.market import MarketReport, simulate_market
 from sojourn.events.merge import MergeReport, aliases_of, merge_identities
 from sojourn.events.portraits import users_as_of
 from sojourn.events.report import IngestReport
-from sojourn.events.search import Finding, Search, find_users
+from sojourn.events.search import Finding, Search, find_users, find_users_in
 from sojourn.events.simulate import SimulationReport, simulate
 from sojourn.events.spec import IngestSpec
 
@@ -22,6 +25,8 @@ __all__ = [
     "Finding",
     "IngestReport",
     "IngestSpec",
+    "MarketReport",
+    "MarketSpec",
     "MergeReport",
     "PushPlan",
     "Registration",
@@ -35,6 +40,7 @@ __all__ = [
     "erase_identities",
     "erase_users",
     "find_users",
+    "find_users_in",
     "ingest",
     "ingest_cdnow",
     "ingest_complete_journey",
@@ -43,6 +49,8 @@ __all__ = [
     "merge_identities",
     "register_events",
     "simulate",
+    "simulate_market",
+    "source_files",
     "truth_activity",
     "truth_days",
     "truth_warehouse",

@@ -96,6 +96,11 @@ def named_in_errors(files: Sequence[Path | str], *, kind: str = "") -> Iterator[
         ) from fault
 
 
+def source_files(spec: IngestSpec) -> list[Path]:
+    """The files that a spec names, globs and folders expanded; none where it has a query. Raises as `ingest` does."""
+    return [] if spec.query is not None else list(expand(spec.files))
+
+
 def expand(patterns: Sequence[str]) -> Iterator[Path]:
     """The files that these files, folders and globs name, each once, sorted within each pattern.
 

@@ -54,6 +54,19 @@ def find_users(warehouse: Warehouse, users: Sequence[str], *, ignoring: Sequence
     return Search(searched, tuple(each for each in found if each.place not in ignoring))
 
 
+def find_users_in(warehouse: Warehouse, folder: Path, users: Sequence[str]) -> Search:
+    """Every place in a folder outside the warehouse where one of these ids stands, found as `find_users` does.
+
+    A folder that is not there has none.
+    """
+    files = sorted(folder.rglob("*"))
+    with people(warehouse.engine, dict.fromkeys(users)):
+        tables = ((str(file.relative_to(folder)), [str(file)]) for file in files if file.suffix == ".parquet")
+        found = [each for top, alone in tables for each in _in_tables(warehouse.engine, top, alone, users)]
+    found += _in_names_and_texts(folder, files, users)
+    return Search(sum(path.is_file() for path in files), tuple(found))
+
+
 def mentions(column: str, users: Sequence[str]) -> str:
     """SQL: whether a text column is the id of one of the people, or holds a long id of these users."""
     return " OR ".join([theirs(column), *(f"regexp_matches({column}, {literal(each)})" for each in _within(users))])

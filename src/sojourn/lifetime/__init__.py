@@ -1,5 +1,6 @@
 """Feature tables of past dates come in; what each user will spend, how sure that is, and who slips away go out."""
 
+from sojourn.lifetime._design import steady_features
 from sojourn.lifetime.baselines import Baseline, BaselineSpec
 from sojourn.lifetime.churn import ChurnBaseline, ChurnBaselineSpec, ChurnTrees
 from sojourn.lifetime.cohorts import cohort_shock, cohort_sums
@@ -29,6 +30,7 @@ from sojourn.lifetime.retention.plan import NudgePlan, mean_gain, planned_days
 from sojourn.lifetime.retention.process import ProcessActivity
 from sojourn.lifetime.retention.push_effect import PushEffect
 from sojourn.lifetime.retention.report import RetentionViews, retention_report
+from sojourn.lifetime.retention.scoring import score_retention
 from sojourn.lifetime.retention.spec import ActivitySpec, RetentionSpec, activity_rollup
 from sojourn.lifetime.retention.study import (
     FittedRetention,
@@ -159,10 +161,12 @@ __all__ = [
     "retention_table",
     "rfm_table",
     "run_study",
+    "score_retention",
     "score_users",
     "scores_summary",
     "scoring_table",
     "segment_scores",
+    "steady_features",
     "tracking_chart",
     "training_table",
     "valued",

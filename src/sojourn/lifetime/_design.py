@@ -1,7 +1,7 @@
 """From a feature table to the matrix that trees read: rates instead of sums, codes instead of words."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from math import log
 from typing import Any
@@ -11,7 +11,7 @@ import polars as pl
 
 from sojourn.core import BadInput, missing_columns, need_columns, need_rows
 from sojourn.lifetime._boost import Floats
-from sojourn.lifetime.spec import TaskSpec, ValueSpec
+from sojourn.lifetime.spec import ADDITIVE, TaskSpec, ValueSpec
 
 KEYS = ("user_id", "as_of")
 LABEL, SEQUENCE = "label_", "seq_"
@@ -106,9 +106,11 @@ class Design:
                 f"was trained and are {table[changed[0]].dtype} now. Cast them, or fit the model again."
             )
 
-    def _expressions(self) -> dict[str, pl.Expr]:
+    def _expressions(self, *, skip: Collection[str] = ()) -> dict[str, pl.Expr]:
         found: dict[str, pl.Expr] = {}
         for name in self.columns:
+            if name in skip:
+                continue
             if name.endswith("_all") and f"{name.removesuffix('_all')}_per_day" in self.columns:
                 continue  # the same rate, already made
             if name in self.words:
@@ -136,6 +138,22 @@ class Design:
 def feature_columns(table: pl.DataFrame) -> tuple[str, ...]:
     """The columns that are neither keys nor labels nor sequences."""
     return tuple(name for name in table.columns if name not in KEYS and not name.startswith((LABEL, SEQUENCE)))
+
+
+def steady_features(table: pl.DataFrame, *, additive: tuple[str, ...] = ADDITIVE) -> pl.DataFrame:
+    """The features as models read them: rates in the place of sums, words as they are, without keys and labels.
+
+    Sums grow with a log that is still short; rates of users who do as before stay what they were. Columns that no model
+    can read are left out.
+
+    >>> table = pl.DataFrame({"user_id": ["a"], "tenure_days": [10], "spend_30d": [50.0]})
+    >>> steady_features(table)["spend_30d"].to_list()
+    [5.0]
+    """
+    readable = [name for name in feature_columns(table) if _is_readable(table[name].dtype)]
+    words = [name for name in readable if _is_word(table[name].dtype)]
+    design = Design(tuple(readable), {}, additive)
+    return table.select(**design._expressions(skip=words), **{name: pl.col(name).cast(pl.String) for name in words})
 
 
 def rate(name: str) -> pl.Expr:

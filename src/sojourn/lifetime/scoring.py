@@ -38,7 +38,7 @@ def score_users(
     features = valued(warehouse, features=features, spec=model.spec)
     stored = write_features(warehouse, features, as_of)
     partition = {"as_of": str(as_of)}
-    wanted = fingerprint("predictions", stored.fingerprint, model.fingerprint_)
+    wanted = predictions_fingerprint(stored.fingerprint, model.fingerprint_)
     with warehouse.writing(TABLE) as writer:
         found = warehouse.partition(TABLE, partition)
         if found is not None and found.fingerprint == wanted:
@@ -59,6 +59,11 @@ def _with_flows(warehouse: Warehouse, rows: str, model: Lifetime, features: Feat
     names = [name for name in warehouse.engine.columns(flows) if name not in KEYS]
     taken = ", ".join(f"coalesce(w.{name}, 0) AS {name}" for name in names)
     return f"SELECT f.*, {taken} FROM ({rows}) AS f LEFT JOIN ({flows}) AS w ON w.user_id = f.user_id"
+
+
+def predictions_fingerprint(features: str, model: str) -> str:
+    """The fingerprint of the predictions that these models make from these features, both given by theirs."""
+    return fingerprint("predictions", features, model)
 
 
 class _Predict:

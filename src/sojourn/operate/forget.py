@@ -27,6 +27,7 @@ from sojourn.operate._derived import (
     rebuild_counted,
     rows_of,
 )
+from sojourn.operate.elsewhere import Elsewhere, erase_elsewhere, find_elsewhere
 from sojourn.rollups import RollupSpec
 from sojourn.warehouse import Warehouse
 
@@ -35,13 +36,15 @@ from sojourn.warehouse import Warehouse
 class ForgetReport:
     """What an erasure did: every id of these users, what each table lost, and the search of every file afterwards.
 
-    `notes` name ids that were not known, and what could not be done.
+    `elsewhere` names what was searched beside the warehouse; `notes` name ids that were not known, and what could not
+    be done.
     """
 
     ids: tuple[str, ...]
     changes: tuple[Change, ...]
     search: Search
     notes: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """The account as lines of text: a table of what each table lost, and the result of the search."""
@@ -57,12 +60,13 @@ class ForgetReport:
         """One sentence: that the search found nothing, or what it found and how to mend it."""
         ids = f"{len(self.ids):,} id{'s' if len(self.ids) > 1 else ''}"
         found = self.search.findings
+        where = " and ".join([f"all {self.search.files:,} files of the warehouse", *self.elsewhere])
         if not found:
-            return f"A search of all {self.search.files:,} files of the warehouse for {ids} finds nothing."
+            return f"A search of {where} for {ids} finds nothing."
         told = ", ".join(f"{each.place} ({each.count:,})" for each in found)
         column = next((each.place for each in found if "." in each.place), "TABLE.COLUMN")
         return (
-            f"A search of all {self.search.files:,} files of the warehouse for {ids} still finds some in {told}. "
+            f"A search of {where} for {ids} still finds some in {told}. "
             f"Delete those files or values; where a column holds other things than users, say so: --ignore {column}"
         )
 
@@ -74,17 +78,20 @@ def forget(
     as_of: datetime,
     rollups: Sequence[RollupSpec] = (),
     ignoring: Sequence[str] = (),
+    elsewhere: Elsewhere | None = None,
 ) -> ForgetReport:
-    """Erase these users from every table of the warehouse, keep them out from now on, and search every file for them.
+    """Erase these users from every table and from `elsewhere`, keep them out from now on, and search for them.
 
     All ids of a person go: what they are an alias of, and its other aliases. First a tombstone is left, by which ingest
     drops rows of theirs. Partials and windows that count other things than users are dropped for the days touched, and
     those of `rollups` are built again from what is left; windows come back with the next `advance`. Rows of theirs go
     from every other table. Run again after a kill, it completes; an unknown user is no mistake.
 
-    `ignoring` names columns as `table.column` that the search passes over. Raises as `leave_tombstones` does, and
-    `Locked` while a table is being written.
+    `elsewhere` names where tables were published and folders of files made from them. `ignoring` names columns as
+    `table.column` that the search passes over. Raises as `leave_tombstones` does, `Locked` while a table is being
+    written, and `Unreachable` for a server that does not answer: the warehouse is done then, and a second run goes on.
     """
+    elsewhere = elsewhere or Elsewhere()
     ids = leave_tombstones(warehouse, users, as_of=as_of)
     told = [*_unknown(set(users) - known_among(warehouse, ids)), *_in_place(warehouse)]
     stored = [spec for spec in rollups if warehouse.has(spec.table)]
@@ -92,10 +99,13 @@ def forget(
     changes = drop_counted(warehouse, days_of_users(warehouse, ids))
     changes = [*map(_removed, erase_users(warehouse, ids)), *changes, *drop_orphans(warehouse, stored)]
     rebuilt, notes = rebuild_counted(warehouse, stored)
-    changes += [*rebuilt, *erase_rows(warehouse, ids), *map(_removed, erase_identities(warehouse, ids))]
+    changes += [*rebuilt, *erase_rows(warehouse, ids), *erase_elsewhere(warehouse, ids, elsewhere=elsewhere)]
+    changes += map(_removed, erase_identities(warehouse, ids))
     clear_strays(warehouse)
     search = find_users(warehouse, ids, ignoring=ignoring)
-    return ForgetReport(tuple(ids), tuple(changes), search, (*told, *notes))
+    beyond = [each for each in find_elsewhere(warehouse, ids, elsewhere=elsewhere) if each.place not in ignoring]
+    whole = Search(search.files, (*search.findings, *beyond))
+    return ForgetReport(tuple(ids), tuple(changes), whole, (*told, *notes), tuple(elsewhere.named()))
 
 
 @dataclass(frozen=True)

@@ -154,6 +154,15 @@ class DuckDBEngine:
         finally:
             source.close()
 
+    def batches(self, sql: str, /, *, rows: int = MAPPED_ROWS) -> Iterator[Any]:
+        """The query's result as Arrow record batches of so many rows: never are all of them in memory."""
+        source = self._connection.cursor()
+        try:
+            with self._translated():
+                yield from source.sql(sql).to_arrow_reader(rows)
+        finally:
+            source.close()
+
     def scan(self, files: Sequence[str], *, hive_types: Mapping[str, str], located: bool = False) -> str:
         """SQL to stand after FROM: these Parquet files, columns united by name, with their Hive columns."""
         options = ["union_by_name = true"]

@@ -1,0 +1,1 @@
+"""Tables of the warehouse come in; the same rows stand where others read them: files, ClickHouse, Redis."""
