@@ -1,0 +1,145 @@
+"""A warehouse becomes a Vizro app: one page a view, one callback that fills it, one route for every CSV."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from sojourn.core import BadInput, SojournError, need
+from sojourn.dashboard.choices import choices
+from sojourn.dashboard.filters import Filters
+from sojourn.dashboard.layout import as_csv, body, control_bar, problem, skeleton
+from sojourn.dashboard.pages import VIEWS
+from sojourn.dashboard.parts import View
+from sojourn.dashboard.reader import Reader
+from sojourn.dashboard.spec import DashboardSpec
+from sojourn.warehouse import Warehouse
+
+ASSETS = Path(__file__).parent / "assets"
+CONTROLS = ("from", "to", "grain", "channel", "segment", "user")
+# Libraries that Vizro brings along and no page of ours uses: 1.4 MB of JavaScript a browser would read for nothing.
+UNUSED = ("dash_ag_grid", "vizro_dash_components", "dash_table")
+
+
+def dashboard_app(warehouse: Warehouse, spec: DashboardSpec | None = None) -> Any:
+    """The dashboard of a warehouse, as a Dash app whose `server` any WSGI server can serve.
+
+    Nothing is written, and no page asks for anything outside the server. Raises `MissingExtra` without the extra
+    `dashboard`.
+    """
+    need("vizro", extra="dashboard", for_="sojourn dashboard")
+    reader = Reader(warehouse, spec or DashboardSpec())
+    app = _vizro(reader)
+    _fill_pages(app, reader)
+    _serve_csv(app.server, reader)
+    app.reader = reader
+    return app
+
+
+def _vizro(reader: Reader) -> Any:
+    """Vizro with a page for each view, without what it loads and we do not use."""
+    import vizro.models as vm
+    from dash.development.base_component import ComponentRegistry
+    from vizro import Vizro
+
+    Vizro._reset()  # Vizro keeps pages in the process; a second app in it would find those of the first
+    page_body = _page_body(vm.VizroBaseModel, reader)
+    vm.Page.add_type("components", page_body)
+    pages = [vm.Page(id=view.name, title=view.title, components=[page_body(view=view.name)]) for view in VIEWS]
+    navigation = vm.Navigation(nav_selector=vm.NavBar(position="top"))
+    board = vm.Dashboard(pages=pages, title=reader.spec.title, theme="vizro_light", navigation=navigation)
+    app = Vizro(assets_folder=str(ASSETS), update_title=None).build(board).dash
+    for library in set(UNUSED) & set(ComponentRegistry.registry):
+        ComponentRegistry.registry.discard(library)
+    app.index_string = app.index_string.replace("<html", "<html lang='en'", 1)
+    return app
+
+
+def _page_body(base: type[Any], reader: Reader) -> type[Any]:
+    """Vizro's component for the whole of a page: the filters, and the room that a callback fills."""
+
+    class PageBody(base):  # type: ignore[misc]
+        type: Literal["sojourn_page"] = "sojourn_page"
+        view: str
+
+        def build(self) -> Any:
+            """The page before its filters are known."""
+            from dash import html
+
+            view = view_of(self.view)
+            told = html.Div(id="page-told", className="sj-hidden", role="status", **{"aria-live": "polite"})
+            top = html.Div([html.H1(view.title), html.P(view.lead)], className="sj-top")
+            wait = html.Div(skeleton(view), id="page-body")
+            return html.Main([top, _bar(view, reader), told, wait], className="sj-page", id="sj-page")
+
+    return PageBody
+
+
+def view_of(name: str) -> View:
+    """The view of this name. Raises `BadInput`."""
+    found = next((view for view in VIEWS if view.name == name), None)
+    if found is None:
+        raise BadInput(f"The dashboard has no page {name!r}; it has {[view.name for view in VIEWS]}.")
+    return found
+
+
+def _bar(view: View, reader: Reader) -> Any:
+    try:
+        return control_bar(view, reader, choices(reader))
+    except SojournError as mistake:
+        return problem(str(mistake))
+
+
+def _fill_pages(app: Any, reader: Reader) -> None:
+    from dash import ClientsideFunction, Input, Output, State
+
+    values = [f"filter-{name}" for name in CONTROLS]
+    app.clientside_callback(
+        ClientsideFunction("sojourn", "restore"),
+        [Output(name, "value") for name in values],
+        Input("page-name", "data"),
+        Input("filter-clear", "n_clicks"),
+    )
+    app.clientside_callback(
+        ClientsideFunction("sojourn", "changed"),
+        Output("filters", "data"),
+        [Input(name, "value") for name in values],
+    )
+
+    @app.callback(  # type: ignore[untyped-decorator]
+        Output("page-body", "children"),
+        Output("page-told", "children"),
+        Input("filters", "data"),
+        State("page-name", "data"),
+        prevent_initial_call=True,
+    )
+    def fill(query: str | None, name: str) -> tuple[Any, str]:
+        return _filled(reader, name, query or "")
+
+
+def _filled(reader: Reader, name: str, query: str) -> tuple[Any, str]:
+    from dash import html
+
+    try:
+        view, filters = view_of(name), Filters.from_query(query)
+        made = body(view, reader, filters)
+    except SojournError as mistake:
+        return problem(str(mistake)), str(mistake)
+    return html.Div(made, **{"data-query": query}), f"{view.title} is shown."
+
+
+def _serve_csv(server: Any, reader: Reader) -> None:
+    """`/csv/PAGE/CHART.csv?FILTERS`: the table behind a chart, as it is shown."""
+    from flask import Response, request
+
+    def csv(page: str, chart: str) -> Any:
+        try:
+            part = view_of(page).part(chart)
+            made = part.make(reader, Filters.from_query(request.query_string.decode()))
+        except SojournError as mistake:
+            return Response(f"{mistake}\n", status=404, mimetype="text/plain")
+        name = f"{page}-{chart}.csv"
+        told = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+        return Response(as_csv(made.table), mimetype="text/csv", headers=told)
+
+    add: Callable[..., None] = server.add_url_rule
+    add("/csv/<page>/<chart>.csv", "csv", csv)

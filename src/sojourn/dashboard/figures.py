@@ -1,0 +1,260 @@
+"""The charts of the pages, as Plotly figures: small tables in, one look out; what is not over yet is never drawn as done."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import polars as pl
+
+from sojourn.dashboard.spec import Grain
+from sojourn.evaluate.theme import COLORS, color_of, plotly_template
+
+IMMATURE = "not over yet"
+HEAT = ["#f3f7f8", "#cfe1e8", "#9bc3d2", "#5b93a9", "#2a7390", "#0f5f7d", "#0a4259"]
+GREY = ["#f2f1ed", "#d5d4cd"]
+
+
+def blank() -> Any:
+    """A figure in our look, with nothing in it."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    return figure.update_layout(
+        template=plotly_template(), hovermode="x unified", margin={"l": 4, "r": 8, "t": 30, "b": 4}, title=None
+    )
+
+
+def time_chart(
+    table: pl.DataFrame,
+    *,
+    grain: Grain,
+    name: str,
+    style: str = "number",
+    unit: str = "",
+    bars: bool = False,
+    by: str | None = None,
+) -> Any:
+    """`value` by `start`, one line or stack of bars for each value of `by`; dotted or hatched where not `mature`."""
+    figure = blank()
+    groups = {name: table} if by is None else {words(str(key)): part for key, part in _parts(table, by)}
+    for index, (label, part) in enumerate(groups.items()):
+        add = _add_bars if bars else _add_line
+        add(figure, part, label=label, color=color_of(index), form=number_format(style, unit))
+    figure.update_layout(showlegend=by is not None, barmode="stack")
+    number_axis(figure, style=style, unit=unit)
+    return time_axis(figure, grain)
+
+
+def _parts(table: pl.DataFrame, by: str) -> list[tuple[Any, pl.DataFrame]]:
+    """The parts of the table, the largest first."""
+    parts = {key: part for (key,), part in table.partition_by(by, as_dict=True, maintain_order=True).items()}
+    return sorted(parts.items(), key=lambda each: -float(each[1]["numerator"].fill_null(0).sum()))
+
+
+def _add_line(figure: Any, part: pl.DataFrame, *, label: str, color: str, form: str) -> None:
+    days, values, over = part["start"].to_list(), part["value"].to_list(), part["mature"].to_list()
+    firm = [value if done else None for value, done in zip(values, over, strict=True)]
+    hover = f"%{{y:{form}}}"
+    line = {"color": color, "width": 2.4, "shape": "linear"}
+    figure.add_scatter(x=days, y=firm, name=label, mode="lines", line=line, hovertemplate=hover, legendgroup=label)
+    if all(over):
+        return
+    # The last figure that is over joins the two lines.
+    near = [done and at + 1 < len(over) and not over[at + 1] for at, done in enumerate(over)]
+    soft = [value if near[at] or not over[at] else None for at, value in enumerate(values)]
+    told = ["" if over[at] else f" ({IMMATURE})" for at in range(len(over))]
+    figure.add_scatter(
+        x=days, y=soft, name=label, mode="lines", line={**line, "dash": "dot", "width": 2}, showlegend=False,
+        legendgroup=label, customdata=told, hovertemplate=f"%{{y:{form}}}%{{customdata}}",
+    )  # fmt: skip
+
+
+def _add_bars(figure: Any, part: pl.DataFrame, *, label: str, color: str, form: str) -> None:
+    over = part["mature"].to_list()
+    pattern = {"shape": ["" if done else "/" for done in over], "fgcolor": "#ffffff", "fgopacity": 0.7, "size": 6}
+    told = ["" if done else f" ({IMMATURE})" for done in over]
+    figure.add_bar(
+        x=part["start"].to_list(), y=part["value"].to_list(), name=label, marker={"color": color, "pattern": pattern},
+        customdata=told, hovertemplate=f"%{{y:{form}}}%{{customdata}}",
+    )  # fmt: skip
+
+
+def stacked_chart(table: pl.DataFrame, *, grain: Grain, states: Mapping[str, tuple[str, str, int]]) -> Any:
+    """Bars of `value` by `start` for each `state`: its label, its colour, and 1 above or -1 below the line."""
+    figure = blank()
+    for state, (label, color, sign) in states.items():
+        part = table.filter(pl.col("state") == state)
+        signed = part.with_columns(value=pl.col("value") * sign)
+        _add_bars(figure, signed, label=label, color=color, form=",.0f")
+    figure.update_layout(barmode="relative", showlegend=True)
+    number_axis(figure, style="number", unit="")
+    return time_axis(figure, grain)
+
+
+def triangle_chart(table: pl.DataFrame, *, grain: Grain, style: str = "percent", unit: str = "") -> Any:
+    """`value` by `cohort` (down) and `age` (across); cells that are not mature are grey, however high."""
+    figure = blank()
+    cohorts = table["cohort"].unique().sort(descending=True).to_list()
+    ages = table["age"].unique().sort().to_list()
+    labels = [day_words(day, grain) for day in cohorts]
+    form = number_format(style, unit)
+    few = len(ages) <= 14 and len(cohorts) <= 32
+    # Age 0 is everybody by definition: it would take all the colour from what is to be seen.
+    seen = table.filter(pl.col("age") > 0, pl.col("mature"))["value"]
+    high = float(seen.max() or 1.0) if seen.len() else 1.0  # type: ignore[arg-type]
+    for mature, scale in ((True, HEAT), (False, GREY)):
+        cells = _grid(table.filter(pl.col("mature") == mature), cohorts, ages)
+        if not any(value is not None for row in cells for value in row):
+            continue
+        figure.add_heatmap(
+            z=cells, x=ages, y=labels, colorscale=scale, showscale=False, xgap=2, ygap=2, zmin=0, zmax=high,
+            texttemplate=f"%{{z:{form}}}" if few else None, textfont={"size": 11},
+            hovertemplate=f"%{{y}}<br>{grain} %{{x}}: %{{z:{form}}}{'' if mature else f' ({IMMATURE})'}<extra></extra>",
+            hoverongaps=False,
+        )  # fmt: skip
+    figure.update_layout(hovermode="closest")
+    figure.update_xaxes(
+        title_text=f"{grain.capitalize()}s since the first", side="top", showgrid=False, ticklen=0, nticks=14
+    )
+    return figure.update_yaxes(showgrid=False, type="category", autorange="reversed", nticks=18, ticklen=4)
+
+
+def _grid(table: pl.DataFrame, cohorts: Sequence[date], ages: Sequence[int]) -> list[list[float | None]]:
+    found = {(cohort, age): value for cohort, age, value in table.select("cohort", "age", "value").iter_rows()}
+    return [[found.get((cohort, age)) for age in ages] for cohort in cohorts]
+
+
+def curve_chart(
+    table: pl.DataFrame, *, x: str, x_title: str, style: str = "percent", unit: str = "", by: str | None = None
+) -> Any:
+    """`value` by `x` with the band from `low` to `high` where the table has one; one curve for each value of `by`."""
+    figure = blank()
+    groups = {"": table} if by is None else {words(str(key)): part for key, part in _parts(table, by)}
+    for index, (label, part) in enumerate(groups.items()):
+        color = color_of(index)
+        if "low" in part.columns:
+            ends = part["high"].to_list() + part["low"].to_list()[::-1]
+            xs = part[x].to_list() + part[x].to_list()[::-1]
+            figure.add_scatter(
+                x=xs, y=ends, fill="toself", fillcolor=faded(color), line={"width": 0}, hoverinfo="skip",
+                showlegend=False, mode="lines", legendgroup=label,
+            )  # fmt: skip
+        figure.add_scatter(
+            x=part[x].to_list(), y=part["value"].to_list(), name=label, mode="lines+markers", marker={"size": 5},
+            line={"color": color, "width": 2.2}, hovertemplate=f"%{{y:{number_format(style, unit)}}}", legendgroup=label,
+        )  # fmt: skip
+    figure.update_layout(showlegend=by is not None)
+    number_axis(figure, style=style, unit=unit)
+    return figure.update_xaxes(title_text=x_title, showgrid=False)
+
+
+def hours_chart(table: pl.DataFrame, *, days: Sequence[str]) -> Any:
+    """`value` by `weekday` (1 to 7, down, called `days`) and `hour` (across)."""
+    figure = blank()
+    found = {(weekday, hour): value for weekday, hour, value in table.select("weekday", "hour", "value").iter_rows()}
+    cells = [[found.get((weekday, hour), 0.0) for hour in range(24)] for weekday in range(1, 8)]
+    figure.add_heatmap(
+        z=cells, x=[f"{hour:02d}" for hour in range(24)], y=list(days), colorscale=HEAT, showscale=False, xgap=2, ygap=2,
+        zmin=0, hovertemplate="%{y}, %{x}:00: %{z:,.0f}<extra></extra>",
+    )  # fmt: skip
+    figure.update_layout(hovermode="closest")
+    figure.update_xaxes(title_text="Hour of the day", showgrid=False, type="category", ticklen=2)
+    return figure.update_yaxes(showgrid=False, autorange="reversed", type="category", ticklen=4)
+
+
+def waterfall_chart(table: pl.DataFrame, *, style: str, unit: str, before: str, after: str) -> Any:
+    """How a figure went from one period to another: `label`, `change`, and its `kind` (start, part, end)."""
+    figure = blank()
+    kinds = {"start": "absolute", "part": "relative", "end": "total"}
+    figure.add_waterfall(
+        x=table["label"].to_list(), y=table["change"].to_list(), measure=[kinds[kind] for kind in table["kind"]],
+        increasing={"marker": {"color": COLORS["good"]}}, decreasing={"marker": {"color": "#c2453a"}},
+        totals={"marker": {"color": COLORS["bar"]}}, connector={"line": {"color": COLORS["line"], "width": 1}},
+        hovertemplate=f"%{{x}}: %{{y:{number_format(style, unit)}}}<extra></extra>",
+    )  # fmt: skip
+    figure.update_layout(showlegend=False, hovermode="closest")
+    number_axis(figure, style=style, unit=unit)
+    figure.update_xaxes(showgrid=False, type="category")
+    return _from_near(figure, table)
+
+
+def _from_near(figure: Any, table: pl.DataFrame) -> Any:
+    """The axis from near the lowest level: changes of a few per cent would not be seen from zero."""
+    levels, level = [], 0.0
+    for kind, change in table.select("kind", "change").iter_rows():
+        level = level + change if kind == "part" else float(change or level)
+        levels.append(level)
+    low, high = min(levels), max(levels)
+    room = (high - low) or abs(high) or 1.0
+    return figure.update_yaxes(range=[max(0.0, low - room), high + 0.25 * room])
+
+
+def bar_chart(table: pl.DataFrame, *, x: str, style: str = "number", unit: str = "", x_title: str = "") -> Any:
+    """`value` by `x`, with `predicted` as a mark where the table has one."""
+    figure = blank()
+    form = number_format(style, unit)
+    name = "Observed" if "predicted" in table.columns else ""
+    figure.add_bar(
+        x=table[x].to_list(), y=table["value"].to_list(), name=name, marker_color=COLORS["bar"],
+        hovertemplate=f"%{{y:{form}}}",
+    )  # fmt: skip
+    if "predicted" in table.columns:
+        mark = {"symbol": "diamond", "size": 10, "color": color_of(1), "line": {"width": 1.5, "color": "#fff"}}
+        figure.add_scatter(
+            x=table[x].to_list(), y=table["predicted"].to_list(), name="Forecast", mode="markers", marker=mark,
+            hovertemplate=f"%{{y:{form}}}",
+        )  # fmt: skip
+    figure.update_layout(showlegend="predicted" in table.columns)
+    number_axis(figure, style=style, unit=unit)
+    return figure.update_xaxes(title_text=x_title, showgrid=False, type="category")
+
+
+def number_format(style: str, unit: str) -> str:
+    """The d3 format of a number of this style; money carries its unit in the axis, as d3 knows only one."""
+    if style == "percent":
+        return ".1%"
+    return f"{'$' if unit == '$' else ''},.3~s" if style == "short" else f"{'$' if unit == '$' else ''},.4~g"
+
+
+def number_axis(figure: Any, *, style: str, unit: str) -> Any:
+    """The axis of the figures: from zero, few lines, percent or money as said."""
+    more = {"tickformat": ".0%"} if style == "percent" else {"tickformat": "~s", "tickprefix": unit}
+    return figure.update_yaxes(rangemode="tozero", nticks=6, zeroline=False, **more)
+
+
+def time_axis(figure: Any, grain: Grain) -> Any:
+    """The axis of days: ticks as people say dates, and the whole date where the mouse is."""
+    hover = {"day": "%a %d %b %Y", "week": "week of %d %b %Y", "month": "%B %Y"}[grain]
+    stops = [
+        {"dtickrange": [None, 86_400_000 * 27], "value": "%-d %b"},
+        {"dtickrange": [86_400_000 * 27, None], "value": "%b %Y"},
+    ]
+    return figure.update_xaxes(showgrid=False, hoverformat=hover, nticks=8, tickformatstops=stops, type="date")
+
+
+def day_words(day: date, grain: Grain) -> str:
+    """The period that begins on this day, in words.
+
+    >>> day_words(date(2025, 3, 3), "week"), day_words(date(2025, 3, 1), "month")
+    ('3 Mar 2025', 'Mar 2025')
+    """
+    return f"{day:%b %Y}" if grain == "month" else f"{day.day} {day:%b %Y}"
+
+
+def words(name: str) -> str:
+    """A value of a dimension as a reader says it.
+
+    >>> words("paid_social"), words("US")
+    ('Paid social', 'US')
+    """
+    return name.replace("_", " ").capitalize() if name.islower() else name.replace("_", " ")
+
+
+def faded(color: str) -> str:
+    """The colour as a veil over others.
+
+    >>> faded("#0f5f7d")
+    'rgba(15,95,125,0.15)'
+    """
+    red, green, blue = (int(color[at : at + 2], 16) for at in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.15)"
