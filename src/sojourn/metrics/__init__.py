@@ -1,15 +1,40 @@
 """Day partials of the event log come in; metrics of growth go out as tables, charts and checks, each defined once."""
 
+from sojourn.metrics.acquired_value import write_acquired_value
+from sojourn.metrics.acquisition import (
+    ACQUISITION_METRICS,
+    AcquisitionReport,
+    write_acquisition,
+)
+from sojourn.metrics.acquisition_spec import AcquisitionSpec, AttributionSpec, TouchRule, acquisition_from
+from sojourn.metrics.attribution import AcquiredReport, write_acquired
 from sojourn.metrics.catalogue import METRICS, MetricSpec, metrics_of
+from sojourn.metrics.costs import daily_costs
+from sojourn.metrics.payback import payback_table
+from sojourn.metrics.rates import put_rates, read_rates
 from sojourn.metrics.spec import BoardSpec, FunnelSpec, MetricsSpec, StepSpec, metrics_from
 
 __all__ = [
+    "ACQUISITION_METRICS",
     "METRICS",
+    "AcquiredReport",
+    "AcquisitionReport",
+    "AcquisitionSpec",
+    "AttributionSpec",
     "BoardSpec",
     "FunnelSpec",
     "MetricSpec",
     "MetricsSpec",
     "StepSpec",
+    "TouchRule",
+    "acquisition_from",
+    "daily_costs",
     "metrics_from",
     "metrics_of",
+    "payback_table",
+    "put_rates",
+    "read_rates",
+    "write_acquired",
+    "write_acquired_value",
+    "write_acquisition",
 ]

@@ -1,0 +1,70 @@
+"""Cohort curves, observed and forecast, come in; the age at which each cohort has paid back its cost goes out."""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+ALL = "(all)"
+STATUSES = ("observed", "forecast", "not in sight", "free")
+
+
+def payback_table(observed: pl.DataFrame, *, forecast: pl.DataFrame | None) -> pl.DataFrame:
+    """One row per `cohort` and `channel`, and one of channel `(all)`: when its margin had made up for its cost.
+
+    `payback_days` is the first age (days since acquisition) by which the margin of the whole cohort was at least its
+    cost: `status` is `observed`, or `forecast` where only the forecast gets there, with `low` and `high` the ages at
+    which the band's upper and lower ends do (null: not within the horizon); `not in sight` where neither does, `free`
+    where nothing was spent. `acquired, cost, margin` are the whole cohort's, at its latest age that all of it has
+    reached (`age`; null when it has reached none).
+    """
+    seen = _with_all(observed.filter("mature"), sums=["acquired", "cost", "margin"])
+    keys = ["cohort", "channel"]
+    total = _with_all(observed.filter(pl.col("age") == 0), sums=["acquired", "cost"]).drop("age")
+    now = seen.sort("age").group_by(keys).agg(pl.col("age", "margin").last())
+    paid = _first(seen, pl.col("margin") >= pl.col("cost"), "observed_days")
+    found = total.join(now, on=keys, how="left").join(paid, on=keys, how="left")
+    if forecast is None:
+        found = found.with_columns(pl.lit(None, pl.Int32).alias(name) for name in ("forecast_days", "low", "high"))
+    else:
+        ahead = _with_all(forecast, sums=["acquired", "cost", "margin", "margin_low", "margin_high"])
+        whole = ahead.join(total.select(*keys, spent="cost"), on=keys)
+        # A sum over channels of which some have no forecast at that age is no forecast of all.
+        whole = whole.filter((pl.col("cost") - pl.col("spent").cast(pl.Float64)).abs() < 1e-6)
+        ends = {"forecast_days": "margin", "low": "margin_high", "high": "margin_low"}
+        for name, column in ends.items():
+            found = found.join(_first(whole, pl.col(column) >= pl.col("cost"), name), on=keys, how="left")
+    status = (
+        pl.when(pl.col("cost") <= 0)
+        .then(pl.lit("free"))
+        .when(pl.col("observed_days").is_not_null())
+        .then(pl.lit("observed"))
+        .when(pl.col("forecast_days").is_not_null())
+        .then(pl.lit("forecast"))
+        .otherwise(pl.lit("not in sight"))
+    )
+    found = found.with_columns(status=status).with_columns(
+        payback_days=pl.when(pl.col("status") == "observed")
+        .then("observed_days")
+        .when(pl.col("status") == "forecast")
+        .then("forecast_days"),
+        low=pl.when(pl.col("status") == "forecast").then("low"),
+        high=pl.when(pl.col("status") == "forecast").then("high"),
+    )
+    return found.select(*keys, "status", "payback_days", "low", "high", "age", "acquired", "cost", "margin").sort(keys)
+
+
+def _with_all(table: pl.DataFrame, *, sums: Sequence[str]) -> pl.DataFrame:
+    """The rows by channel, with those of all channels together added, for each cohort and age."""
+    by_channel = table.group_by("cohort", "channel", "age").agg(pl.col(*sums).sum())
+    return pl.concat(
+        [
+            by_channel,
+            by_channel.group_by("cohort", "age")
+            .agg(pl.col(*sums).sum())
+            .select("cohort", pl.lit(ALL).alias("channel"), "age", *sums),
+        ]
+    )
+
+
+def _first(table: pl.DataFrame, holds: pl.Expr, name: str) -> pl.DataFrame:
+    return table.filter(holds).group_by("cohort", "channel").agg(pl.col("age").min().alias(name))
