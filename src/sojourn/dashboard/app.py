@@ -120,7 +120,8 @@ def _filled(reader: Reader, name: str, query: str) -> tuple[Any, str]:
     from dash import html
 
     try:
-        view, filters = view_of(name), Filters.from_query(query)
+        view = view_of(name)
+        filters = Filters.from_query(query).only(view.controls)
         made = body(view, reader, filters)
     except SojournError as mistake:
         return problem(str(mistake)), str(mistake)
@@ -133,8 +134,9 @@ def _serve_csv(server: Any, reader: Reader) -> None:
 
     def csv(page: str, chart: str) -> Any:
         try:
-            part = view_of(page).part(chart)
-            made = part.make(reader, Filters.from_query(request.query_string.decode()))
+            view = view_of(page)
+            filters = Filters.from_query(request.query_string.decode()).only(view.controls)
+            made = view.part(chart).make(reader, filters)
         except SojournError as mistake:
             return Response(f"{mistake}\n", status=404, mimetype="text/plain")
         name = f"{page}-{chart}.csv"

@@ -36,7 +36,7 @@ def metric(
     held = _held(reader, name, grain)
     where, params = _where(reader, name, filters, held=held)
     if not ever:
-        first, last = span(reader, filters, grain=grain)
+        first, last = span(reader, filters, grain=grain, name=name)
         where = [*where, "start BETWEEN $first AND $last"]
         params |= {"first": first, "last": last}
     _check_by(by, _columns(reader, held), name)
@@ -55,13 +55,13 @@ def published(reader: Reader, name: str) -> bool:
     return any(place.get("board") == reader.spec.board for place in _places(reader, name))
 
 
-def span(reader: Reader, filters: Filters, *, grain: Grain) -> tuple[date, date]:
-    """The starts of the first and the last period that the filters let through, of those that there are.
+def span(reader: Reader, filters: Filters, *, grain: Grain, name: str = "active_users") -> tuple[date, date]:
+    """The starts of a metric's first and last period that the filters let through, of those that there are.
 
     Without dates: the latest periods that have figures, as many as the dashboard declares. Raises `MissingTable` for a
     warehouse without metrics and `BadInput` for dates without a figure.
     """
-    starts = _starts(reader, grain)
+    starts = _starts(reader, grain, name)
     begin, end = filters.start, filters.end
     found = [day for day in starts if (end is None or day <= end) and (begin is None or _after(day, grain) > begin)]
     if not found:
@@ -74,7 +74,7 @@ def span(reader: Reader, filters: Filters, *, grain: Grain) -> tuple[date, date]
 
 def last_closed_day(reader: Reader) -> date:
     """The last day that has figures. Raises `MissingTable`."""
-    return _starts(reader, "day")[-1]
+    return _starts(reader, "day", "active_users")[-1]
 
 
 def dimension_values(reader: Reader) -> dict[str, list[str]]:
@@ -114,15 +114,15 @@ def _places(reader: Reader, name: str) -> list[dict[str, str]]:
     return reader.kept(f"places/{table}", tables=[table], make=lambda: warehouse.places(table))
 
 
-def _starts(reader: Reader, grain: Grain) -> list[date]:
+def _starts(reader: Reader, grain: Grain, name: str) -> list[date]:
     board = reader.spec.board
     found = [
         date.fromisoformat(place["start"])
-        for place in _places(reader, "active_users")
+        for place in _places(reader, name)
         if (place["board"], place["grain"]) == (board, grain)
     ]
     if not found:
-        raise MissingTable(f"Board {board!r} has no metrics by {grain} yet. Make them: sojourn metrics backfill")
+        raise MissingTable(f"Board {board!r} has no metric {name!r} by {grain} yet. Make it: sojourn metrics backfill")
     return sorted(found)
 
 

@@ -71,7 +71,7 @@ def _add_line(figure: Any, part: pl.DataFrame, *, label: str, color: str, form: 
 
 def _add_bars(figure: Any, part: pl.DataFrame, *, label: str, color: str, form: str) -> None:
     over = part["mature"].to_list()
-    pattern = {"shape": ["" if done else "/" for done in over], "fgcolor": "#ffffff", "fgopacity": 0.7, "size": 6}
+    pattern = {"shape": ["" if done else "/" for done in over], "fgcolor": "#ffffff", "fgopacity": 0.75, "size": 7, "fillmode": "overlay"}
     told = ["" if done else f" ({IMMATURE})" for done in over]
     figure.add_bar(
         x=part["start"].to_list(), y=part["value"].to_list(), name=label, marker={"color": color, "pattern": pattern},
@@ -148,6 +148,39 @@ def curve_chart(
     return figure.update_xaxes(title_text=x_title, showgrid=False)
 
 
+def payback_chart(table: pl.DataFrame, *, grain: Grain) -> Any:
+    """Share of cost paid back by `age` in days, one colour a `cohort`: `value` solid, `forecast` dashed with its band."""
+    figure = blank()
+    for index, ((cohort,), part) in enumerate(table.partition_by("cohort", as_dict=True, maintain_order=True).items()):
+        color, label = color_of(index), day_words(cohort, grain)
+        seen, ahead = part.filter(pl.col("value").is_not_null()), part.filter(pl.col("forecast").is_not_null())
+        if ahead.height and seen.height:
+            # The forecast begins where the observed ends, so that the line does not jump over nothing.
+            ahead = ahead.filter(pl.col("age") > seen["age"].max())
+        if ahead.height:
+            xs = ahead["age"].to_list()
+            band = ahead["high"].to_list() + ahead["low"].to_list()[::-1]
+            figure.add_scatter(
+                x=xs + xs[::-1], y=band, fill="toself", fillcolor=faded(color), line={"width": 0}, hoverinfo="skip",
+                showlegend=False, mode="lines", legendgroup=label,
+            )  # fmt: skip
+            figure.add_scatter(
+                x=xs, y=ahead["forecast"].to_list(), name=f"{label}, forecast", mode="lines", showlegend=False,
+                line={"color": color, "width": 2, "dash": "dash"}, legendgroup=label, hovertemplate="%{y:.0%}",
+            )  # fmt: skip
+        figure.add_scatter(
+            x=seen["age"].to_list(), y=seen["value"].to_list(), name=label, mode="lines", legendgroup=label,
+            line={"color": color, "width": 2.4}, hovertemplate="%{y:.0%}",
+        )  # fmt: skip
+    figure.add_hline(y=1, line={"color": COLORS["muted"], "width": 1, "dash": "dot"})
+    figure.add_annotation(
+        x=1, xref="paper", y=1, text="paid back", showarrow=False, xanchor="right", yanchor="bottom",
+        font={"size": 12, "color": COLORS["muted"]},
+    )  # fmt: skip
+    number_axis(figure, style="percent", unit="")
+    return figure.update_xaxes(title_text="Days since acquisition", showgrid=False)
+
+
 def hours_chart(table: pl.DataFrame, *, days: Sequence[str]) -> Any:
     """`value` by `weekday` (1 to 7, down, called `days`) and `hour` (across)."""
     figure = blank()
@@ -218,8 +251,12 @@ def number_format(style: str, unit: str) -> str:
 
 def number_axis(figure: Any, *, style: str, unit: str) -> Any:
     """The axis of the figures: from zero, few lines, percent or money as said."""
-    more = {"tickformat": ".0%"} if style == "percent" else {"tickformat": "~s", "tickprefix": unit}
-    return figure.update_yaxes(rangemode="tozero", nticks=6, zeroline=False, **more)
+    if style == "percent":
+        return figure.update_yaxes(rangemode="tozero", nticks=6, zeroline=False, tickformat=".0%")
+    # "~s" writes 0.3 as 300m, for milli: what is small is written out.
+    high = max((abs(value) for trace in figure.data for value in trace.y or () if value is not None), default=0.0)
+    form = "~s" if high >= 1000 else ",.0f" if high >= 10 else ",.2~f"
+    return figure.update_yaxes(rangemode="tozero", nticks=6, zeroline=False, tickformat=form, tickprefix=unit)
 
 
 def time_axis(figure: Any, grain: Grain) -> Any:

@@ -1,5 +1,6 @@
 """What a reader of a page has chosen, and how it stands in the page's address, so that a link shows the same."""
 
+from collections.abc import Sequence
 from datetime import date
 from typing import Self
 from urllib.parse import parse_qsl, urlencode
@@ -45,6 +46,10 @@ class Filters(Spec):
             return cls(**given)
         except BadSpec as fault:
             raise BadSpec(f"The page's address holds a filter that cannot be read. {fault}") from fault
+
+    def only(self, names: Sequence[str]) -> Self:
+        """The same without the choices that a page has no control for, named as in the address."""
+        return self.with_changes(**{field: None for name, field in NAMES.items() if name not in names})
 
     def query(self) -> str:
         """The query of the address, without the question mark; what is not chosen is left out.

@@ -1,11 +1,13 @@
 """Views become Dash components: tiles, panels with their definition and download, tables, and designed emptiness."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 
 from sojourn.core import SojournError
+from sojourn.dashboard.boards import grain_of, published, span
+from sojourn.dashboard.choices import ALL, Choices
+from sojourn.dashboard.figures import day_words
 from sojourn.dashboard.filters import Filters
 from sojourn.dashboard.parts import Cell, Drawn, Part, Tile, View, drawn
 from sojourn.dashboard.reader import Reader
@@ -21,7 +23,22 @@ def body(view: View, reader: Reader, filters: Filters) -> Any:
     from dash import html
 
     panels = [panel(view, part, reader, filters) for part in view.parts]
-    return html.Div([*_tiles(view, reader, filters), html.Div(panels, className="sj-grid")])
+    return html.Div([*_range(view, reader, filters), *_tiles(view, reader, filters), html.Div(panels, className="sj-grid")])
+
+
+def _range(view: View, reader: Reader, filters: Filters) -> list[Any]:
+    """Which periods are shown, as the date fields are empty until somebody chooses."""
+    from dash import html
+
+    if not {"from", "grain"} <= set(view.controls) or not published(reader, "active_users"):
+        return []
+    grain = grain_of(reader, filters)
+    try:
+        first, last = span(reader, filters, grain=grain)
+    except SojournError as mistake:
+        return [problem(str(mistake))]
+    told = f"{grain.capitalize()}s from {day_words(first, grain)} to {day_words(last, grain)}"
+    return [html.P(told, className="sj-range")]
 
 
 def problem(sentence: str) -> Any:
@@ -163,7 +180,7 @@ def _side(cell: Cell) -> str:
     return "sj-word" if cell.style == "text" else "sj-number"
 
 
-def control_bar(view: View, reader: Reader, choices: dict[str, Sequence[tuple[str, str]]]) -> Any:
+def control_bar(view: View, reader: Reader, choices: Choices) -> Any:
     """The filters of a page as native inputs: what a phone, a keyboard and a screen reader know already."""
     import dash_bootstrap_components as dbc
     from dash import dcc, html
@@ -174,7 +191,7 @@ def control_bar(view: View, reader: Reader, choices: dict[str, Sequence[tuple[st
 
     def choice(name: str, label: str) -> Any:
         options = [{"label": told, "value": value} for value, told in choices[name]]
-        return field(name, label, dbc.Select(id=f"filter-{name}", options=options, value=""))
+        return field(name, label, dbc.Select(id=f"filter-{name}", options=options, value=ALL))
 
     def typed(name: str, label: str, kind: str, **more: Any) -> Any:
         box = dbc.Input(id=f"filter-{name}", type=kind, value="", debounce=True, **more)

@@ -2,17 +2,22 @@
 (function () {
   "use strict";
   const NAMES = ["from", "to", "grain", "channel", "segment", "user"];
+  const SELECTS = ["grain", "channel", "segment"];
   const KEPT = "sojourn-filters";
+
+  function unchosen(name) {
+    return SELECTS.includes(name) ? "all" : "";
+  }
 
   function read(query) {
     const given = new URLSearchParams(query);
-    return NAMES.map((name) => given.get(name) || "");
+    return NAMES.map((name) => given.get(name) || unchosen(name));
   }
 
   function write(values) {
     const query = new URLSearchParams();
     NAMES.forEach((name, at) => {
-      if (values[at]) query.set(name, values[at]);
+      if (values[at] && values[at] !== unchosen(name)) query.set(name, values[at]);
     });
     return query.toString();
   }
@@ -28,7 +33,7 @@
       restore: function () {
         const context = window.dash_clientside.callback_context;
         const cleared = context.triggered.some((each) => each.prop_id === "filter-clear.n_clicks" && each.value);
-        return cleared ? NAMES.map(() => "") : read(remembered());
+        return cleared ? NAMES.map(unchosen) : read(remembered());
       },
       changed: function (...values) {
         const query = write(values);

@@ -11,17 +11,19 @@ from sojourn.dashboard.parts import Cell, Drawn, Part, Tile, Tone, Width, nothin
 from sojourn.dashboard.reader import Reader
 from sojourn.evaluate.formats import number_text
 from sojourn.evaluate.parts import Style
-from sojourn.metrics import METRICS, MetricSpec
+from sojourn.metrics import ACQUISITION_METRICS, METRICS, MetricSpec
 
 EDGES = (
     "A day is the business day of the warehouse's zone; a row that came twice counts once; late rows repair the days they "
     "belong to; test accounts and excluded rows are left out. What is not over yet is dotted, hatched or grey."
 )
+CATALOGUE: dict[str, MetricSpec] = {**METRICS, **ACQUISITION_METRICS}
+COSTS_FIRST = "What users cost and bring back has not been worked out yet. Do so: sojourn metrics acquisition"
 
 
 def definition_of(name: str) -> str:
     """A metric's formula and edge rules, as a sentence."""
-    spec = METRICS[name]
+    spec = CATALOGUE[name]
     return f"{spec.title} = {spec.formula}. {EDGES}"
 
 
@@ -41,7 +43,7 @@ def over_time(
     """A panel of one metric by period, parted by channel where asked."""
 
     def make(reader: Reader, filters: Filters) -> Drawn:
-        spec, grain = METRICS[name], grain_of(reader, filters)
+        spec, grain = CATALOGUE[name], grain_of(reader, filters)
         if not published(reader, name):
             return nothing(no_metric(name, reader))
         by = reader.spec.channel if by_channel and filters.channel is None else None
@@ -50,11 +52,13 @@ def over_time(
         figure = time_chart(table, grain=grain, name=spec.title, style=style, unit=unit, bars=bars, by=by)
         return Drawn(table, figure, said=said_of(table, spec.title, reader, filters))
 
-    return Part(f"{name}_by_channel" if by_channel else name, title or METRICS[name].title, definition_of(name), make, width)
+    return Part(f"{name}_by_channel" if by_channel else name, title or CATALOGUE[name].title, definition_of(name), make, width)
 
 
 def no_metric(name: str, reader: Reader) -> str:
     """Why a metric is not there, and the line that makes it."""
+    if name in ACQUISITION_METRICS:
+        return COSTS_FIRST
     return (
         f"{METRICS[name].title}: board '{reader.spec.board}' has not published this metric yet. Make it: sojourn metrics "
         "backfill"
@@ -72,7 +76,7 @@ def said_of(table: pl.DataFrame, title: str, reader: Reader, filters: Filters) -
 
 def tile_of(name: str, reader: Reader, filters: Filters, *, more_is: Tone = "good") -> Tile | None:
     """A metric's latest period that is over, with its change against the one before; None where it is not published."""
-    spec, grain = METRICS[name], grain_of(reader, filters)
+    spec, grain = CATALOGUE[name], grain_of(reader, filters)
     if not published(reader, name):
         return None
     table = metric(reader, name, filters)
