@@ -1,5 +1,6 @@
 """Day partials of the event log come in; metrics of growth go out as tables, charts and checks, each defined once."""
 
+from sojourn.metrics._counted import board_rollup, default_board
 from sojourn.metrics.acquired_value import write_acquired_value
 from sojourn.metrics.acquisition import (
     ACQUISITION_METRICS,
@@ -8,11 +9,13 @@ from sojourn.metrics.acquisition import (
 )
 from sojourn.metrics.acquisition_spec import AcquisitionSpec, AttributionSpec, TouchRule, acquisition_from
 from sojourn.metrics.attribution import AcquiredReport, write_acquired
+from sojourn.metrics.board import BoardReport, advance_board, backfill_board, rebuild_board
 from sojourn.metrics.catalogue import METRICS, MetricSpec, metrics_of
 from sojourn.metrics.costs import daily_costs
 from sojourn.metrics.payback import payback_table
 from sojourn.metrics.rates import put_rates, read_rates
 from sojourn.metrics.spec import BoardSpec, FunnelSpec, MetricsSpec, StepSpec, metrics_from
+from sojourn.metrics.tables import day_after_last, metric_relation, metric_table, triangle
 
 __all__ = [
     "ACQUISITION_METRICS",
@@ -21,6 +24,7 @@ __all__ = [
     "AcquisitionReport",
     "AcquisitionSpec",
     "AttributionSpec",
+    "BoardReport",
     "BoardSpec",
     "FunnelSpec",
     "MetricSpec",
@@ -28,12 +32,21 @@ __all__ = [
     "StepSpec",
     "TouchRule",
     "acquisition_from",
+    "advance_board",
+    "backfill_board",
+    "board_rollup",
     "daily_costs",
+    "day_after_last",
+    "default_board",
+    "metric_relation",
+    "metric_table",
     "metrics_from",
     "metrics_of",
     "payback_table",
     "put_rates",
     "read_rates",
+    "rebuild_board",
+    "triangle",
     "write_acquired",
     "write_acquired_value",
     "write_acquisition",

@@ -38,12 +38,7 @@ class MetricSpec(Spec):
     denominator: str | None = None
     states: tuple[str, ...] = ()
     grains: tuple[Grain, ...] = GRAINS
-    needs: Literal["money", "margin", "sessions"] | None = None
-
-    @property
-    def table(self) -> str:
-        """The table that holds it."""
-        return f"metric_{self.name}"
+    needs: Literal["money", "margin", "sessions", "exclusions"] | None = None
 
     @property
     def beside(self) -> tuple[str, ...]:
@@ -117,7 +112,7 @@ def _metrics() -> tuple[MetricSpec, ...]:
            numerator="margin", denominator="size", needs="margin",
            formula="margin of the cohort in the period `age` later; the denominator is its size"),
         of(name="excluded_events", title="Rows left out", unit="count", kind="sum", shape="states",
-           states=("excluded_rule", "excluded_test"),
+           states=("excluded_rule", "excluded_test"), needs="exclusions",
            formula="rows left out by the rule `exclude`; active rows of entities marked as test accounts"),
     )  # fmt: skip
 
@@ -126,7 +121,7 @@ METRICS: dict[str, MetricSpec] = {each.name: each for each in _metrics()}
 
 
 def funnel_metric(name: str) -> MetricSpec:
-    """The metric of a declared funnel, whose table is `metric_funnel_<name>`."""
+    """The metric of a declared funnel: `funnel_<name>`."""
     return MetricSpec(
         name=f"funnel_{name}",
         title=f"Funnel {name.replace('_', ' ')}",
@@ -159,7 +154,9 @@ def served(board: BoardSpec) -> set[str]:
     """What the board's settings provide for metrics that need more than activity."""
     money = {"money"} if board.amount is not None else set()
     margin = {"margin"} if board.margin_sql is not None else set()
-    return money | margin | ({"sessions"} if board.session_gap_minutes is not None else set())
+    sessions = {"sessions"} if board.session_gap_minutes is not None else set()
+    exclusions = {"exclusions"} if board.exclude or board.test_accounts else set()
+    return money | margin | sessions | exclusions
 
 
 def metric_named(name: str, among: dict[str, MetricSpec], *, board: BoardSpec) -> MetricSpec:
@@ -180,6 +177,7 @@ def _unable(board: BoardSpec, metric: MetricSpec) -> str:
         "money": "amount = 'amount'",
         "margin": "margin_share = 0.3, or margin = 'SQL for the margin of one row'",
         "sessions": "session_gap_minutes = 30",
+        "exclusions": "exclude = 'SQL condition', or test_accounts = 'is_test'",
     }
     where = f"in [metrics.boards.{board.name}]"
     if metric.needs in mends and metric.needs not in served(board):

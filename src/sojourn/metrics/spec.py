@@ -14,7 +14,7 @@ TEST_ACCOUNTS = "is_test"
 REMEMBERED_DAYS = 62
 # Columns of metric tables and of what they are made from, which no dimension may be called.
 RESERVED = frozenset(
-    {"board", "grain", "start", "cohort", "age", "state", "bracket", "step", "step_name", "value"}
+    {"board", "metric", "grain", "start", "cohort", "age", "state", "bracket", "step", "step_name", "value"}
     | {"numerator", "denominator", "mature", "day", "first_day", "last_day", "active", "paid", "size", "new"}
     | {"events", "sessions", "purchases", "gross", "refunds", "revenue", "margin", "paying", "last_at", "left_out"}
     | {"returning", "resurrected", "dormant", "first_paid_day", "element", "item", "bands", "as_of"}
@@ -174,6 +174,21 @@ class BoardSpec(Spec):
     def cohorts_table(self) -> str:
         """The table of cohorts by day, week and month, of which the metrics are sums."""
         return f"metric_cohorts_{self.name}"
+
+    @property
+    def values_table(self) -> str:
+        """The table of the values of all metrics that are no cohort's."""
+        return f"metric_values_{self.name}"
+
+    @property
+    def unbounded_table(self) -> str:
+        """The table of unbounded retention, as of the last closed day."""
+        return f"metric_unbounded_{self.name}"
+
+    @property
+    def funnels_table(self) -> str:
+        """The table of funnels."""
+        return f"metric_funnels_{self.name}"
 
     @property
     def margin_sql(self) -> str | None:
