@@ -122,7 +122,8 @@ def _filled(reader: Reader, name: str, query: str) -> tuple[Any, str]:
     try:
         view = view_of(name)
         filters = Filters.from_query(query).only(view.controls)
-        made = body(view, reader, filters)
+        with reader.one_look():
+            made = body(view, reader, filters)
     except SojournError as mistake:
         return problem(str(mistake)), str(mistake)
     return html.Div(made, **{"data-query": query}), f"{view.title} is shown."

@@ -7,12 +7,11 @@ import polars as pl
 
 from sojourn.core import BadInput, MissingTable
 from sojourn.dashboard.filters import Filters
+from sojourn.dashboard.homes import dims_of_metric, held_of, home_of, is_ratio, places_of, rows_of
 from sojourn.dashboard.reader import Reader
 from sojourn.dashboard.spec import Grain
-from sojourn.warehouse import Warehouse
 
-BESIDE = ("cohort", "age", "state", "bracket", "step", "step_name")
-OTHERS = {*BESIDE, "board", "grain", "start", "value", "numerator", "denominator", "mature"}
+PARTS = ("cohort", "age", "state", "bracket", "step", "step_name")
 
 
 def grain_of(reader: Reader, filters: Filters) -> Grain:
@@ -25,34 +24,56 @@ def metric(
 ) -> pl.DataFrame:
     """A metric's figures by `start` and `by`, sorted: `value`, `numerator`, `denominator`, `mature`.
 
-    Summed over every dimension that `by` does not name, of the rows that the filters let through. The value of a metric
-    without a denominator is its numerator, 0 / 0 is null; a figure is mature when all its parts are. `ever` reads every
-    period, whatever the dates.
+    `by` names dimensions and parts (`cohort`, `age`, `state`, `bracket`, `step`). Summed over everything else, of the rows
+    that the filters let through; the value of a ratio is the quotient of the sums, null over zero, and any other's the
+    numerator. A figure is mature when all it is made of is. `ever` reads every period, whatever the dates.
 
     Raises `MissingTable` for a metric that the board has not published, `BadInput` for a filter or `by` that is not
     among its dimensions, and for dates without a figure.
     """
     grain = grain or grain_of(reader, filters)
-    held = _held(reader, name, grain)
-    where, params = _where(reader, name, filters, held=held)
+    dims = dims_of_metric(reader, name, grain=grain)
+    wanted = filters.conditions(channel=reader.spec.channel)
+    _check_dims([*wanted, *(each for each in by if each not in PARTS)], dims, name)
+    params: dict[str, object] = {f"dim{at}": value for at, value in enumerate(wanted.values())}
+    where = [f'"{dim}" = $dim{at}' for at, dim in enumerate(wanted)]
     if not ever:
         first, last = span(reader, filters, grain=grain, name=name)
         where = [*where, "start BETWEEN $first AND $last"]
         params |= {"first": first, "last": last}
-    _check_by(by, _columns(reader, held), name)
     keys = ", ".join(["start", *(f'"{column}"' for column in by)])
+    value = "numerator / nullif(denominator, 0)" if is_ratio(name) else "numerator"
     sql = (
-        f"SELECT {keys}, CASE WHEN n_denominators = 0 THEN numerator ELSE numerator / nullif(denominator, 0) END AS value, "
-        f"numerator, denominator, mature FROM (SELECT {keys}, sum(numerator)::DOUBLE AS numerator, "
-        f"sum(denominator)::DOUBLE AS denominator, count(denominator) AS n_denominators, bool_and(mature) AS mature "
-        f"FROM {held} WHERE {' AND '.join(where) or 'true'} GROUP BY ALL) ORDER BY {keys}"
+        f"SELECT {keys}, {value} AS value, numerator, denominator, mature FROM (SELECT {keys}, "
+        f"sum(numerator)::DOUBLE AS numerator, sum(denominator)::DOUBLE AS denominator, bool_and(mature) AS mature "
+        f"FROM {rows_of(reader, name, grain=grain)} WHERE {' AND '.join(where) or 'true'} GROUP BY ALL) ORDER BY {keys}"
     )
-    return reader.asked(sql, stamps=[reader.stamp(f"metric_{name}")], params=params)
+    return reader.asked(sql, stamps=[reader.stamp(home_of(name, board=reader.spec.board).table)], params=params)
 
 
 def published(reader: Reader, name: str) -> bool:
     """Whether the board has this metric at all."""
-    return any(place.get("board") == reader.spec.board for place in _places(reader, name))
+    places = places_of(reader, name)
+    if not places:
+        return False
+    home = home_of(name, board=reader.spec.board)
+    if home.where is None or home.is_cohorts:
+        return True
+    grains = {place["grain"] for place in places}
+    grain: Grain = "month" if "month" in grains else "week" if "week" in grains else "day"
+    held = held_of(reader, name, grain=grain)
+    names = reader.asked(f"SELECT DISTINCT {home.where.split()[0]} AS name FROM {held}", stamps=[reader.stamp(home.table)])
+    return home.where.rpartition(" = ")[2].strip("'") in names["name"].to_list()
+
+
+def funnels(reader: Reader) -> list[str]:
+    """The names of the funnels that the board has published."""
+    table = f"metric_funnels_{reader.spec.board}"
+    places = reader.kept(f"places/{table}", tables=[table], make=lambda: reader.warehouse.places(table))
+    if not places:
+        return []
+    held = held_of(reader, "funnel_", grain="month")
+    return reader.asked(f"SELECT DISTINCT funnel FROM {held} ORDER BY 1", stamps=[reader.stamp(table)])["funnel"].to_list()
 
 
 def span(reader: Reader, filters: Filters, *, grain: Grain, name: str = "active_users") -> tuple[date, date]:
@@ -61,7 +82,11 @@ def span(reader: Reader, filters: Filters, *, grain: Grain, name: str = "active_
     Without dates: the latest periods that have figures, as many as the dashboard declares. Raises `MissingTable` for a
     warehouse without metrics and `BadInput` for dates without a figure.
     """
-    starts = _starts(reader, grain, name)
+    starts = [date.fromisoformat(place["start"]) for place in places_of(reader, name, grain=grain)]
+    if not starts:
+        raise MissingTable(
+            f"Board {reader.spec.board!r} has no metric {name!r} by {grain} yet. Make it: sojourn metrics backfill"
+        )
     begin, end = filters.start, filters.end
     found = [day for day in starts if (end is None or day <= end) and (begin is None or _after(day, grain) > begin)]
     if not found:
@@ -72,80 +97,26 @@ def span(reader: Reader, filters: Filters, *, grain: Grain, name: str = "active_
     return (found[0] if begin else found[-min(len(found), reader.spec.periods(grain))]), found[-1]
 
 
-def last_closed_day(reader: Reader) -> date:
-    """The last day that has figures. Raises `MissingTable`."""
-    return _starts(reader, "day", "active_users")[-1]
-
-
 def dimension_values(reader: Reader) -> dict[str, list[str]]:
-    """Every dimension of the board with its values, the most frequent first; empty without metrics."""
+    """Every dimension of the board with its values, those with most new users first; empty without metrics."""
     if not published(reader, "new_users"):
         return {}
-    held = _held(reader, "new_users", "month")
-    dims = [name for name in _columns(reader, held) if name not in OTHERS]
-    stamps = [reader.stamp("metric_new_users")]
+    rows = rows_of(reader, "new_users", grain="month")
+    stamps = [reader.stamp(home_of("new_users", board=reader.spec.board).table)]
     return {
         dim: reader.asked(
-            f'SELECT "{dim}" AS value FROM {held} GROUP BY 1 ORDER BY sum(numerator) DESC, 1', stamps=stamps
+            f'SELECT "{dim}" AS value FROM {rows} GROUP BY 1 ORDER BY sum(numerator) DESC, 1', stamps=stamps
         )["value"].to_list()
-        for dim in dims
+        for dim in dims_of_metric(reader, "new_users", grain="month")
     }
 
 
-def _held(reader: Reader, name: str, grain: Grain) -> str:
-    table = f"metric_{name}"
-    board = reader.spec.board
-    places = [place for place in _places(reader, name) if (place["board"], place["grain"]) == (board, grain)]
-    if not places:
-        raise MissingTable(
-            f"Board {board!r} has no metric {name!r} by {grain} yet. Make it: sojourn metrics backfill"
-        )
-    drop = "board, grain"
-
-    def query() -> str:
-        return f"SELECT * EXCLUDE ({drop}) FROM {reader.warehouse.relation(table, only=places)}"
-
-    return reader.held(f"{table}/{grain}", tables=[table], query=query)
-
-
-def _places(reader: Reader, name: str) -> list[dict[str, str]]:
-    table = f"metric_{name}"
-    warehouse: Warehouse = reader.warehouse
-    return reader.kept(f"places/{table}", tables=[table], make=lambda: warehouse.places(table))
-
-
-def _starts(reader: Reader, grain: Grain, name: str) -> list[date]:
-    board = reader.spec.board
-    found = [
-        date.fromisoformat(place["start"])
-        for place in _places(reader, name)
-        if (place["board"], place["grain"]) == (board, grain)
-    ]
-    if not found:
-        raise MissingTable(f"Board {board!r} has no metric {name!r} by {grain} yet. Make it: sojourn metrics backfill")
-    return sorted(found)
-
-
-def _columns(reader: Reader, held: str) -> list[str]:
-    return list(reader.warehouse.engine.columns(f"SELECT * FROM {held}"))
-
-
-def _where(reader: Reader, name: str, filters: Filters, *, held: str) -> tuple[list[str], dict[str, object]]:
-    wanted = filters.conditions(channel=reader.spec.channel)
-    if not wanted:
-        return [], {}
-    _check_by(list(wanted), _columns(reader, held), name)
-    params: dict[str, object] = {f"dim{at}": value for at, value in enumerate(wanted.values())}
-    return [f'"{dim}" = $dim{at}' for at, dim in enumerate(wanted)], params
-
-
-def _check_by(by: Sequence[str], columns: Sequence[str], name: str) -> None:
-    missing = [dim for dim in by if dim not in columns]
+def _check_dims(wanted: Sequence[str], dims: Sequence[str], name: str) -> None:
+    missing = [dim for dim in wanted if dim not in dims]
     if missing:
-        dims = [column for column in columns if column not in OTHERS]
         raise BadInput(
-            f"Metric {name!r} is not told by {missing[0]!r}; its dimensions are {dims or 'none'}. Declare it in "
-            "[metrics.boards] and run: sojourn metrics backfill"
+            f"Metric {name!r} is not told by {missing[0]!r}; its dimensions are {list(dims) or 'none'}. Clear that filter, "
+            "or declare it in [metrics.boards] and run: sojourn metrics backfill"
         )
 
 

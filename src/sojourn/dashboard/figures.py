@@ -33,22 +33,28 @@ def time_chart(
     unit: str = "",
     bars: bool = False,
     by: str | None = None,
+    order: Sequence[str] = (),
 ) -> Any:
-    """`value` by `start`, one line or stack of bars for each value of `by`; dotted or hatched where not `mature`."""
+    """`value` by `start`, one line or stack of bars for each value of `by`; dotted or hatched where not `mature`.
+
+    A value of `by` has the colour of its place in `order`, so that it has the same in every chart.
+    """
     figure = blank()
-    groups = {name: table} if by is None else {words(str(key)): part for key, part in _parts(table, by)}
-    for index, (label, part) in enumerate(groups.items()):
+    parts = [(name, 0, table)] if by is None else _parts(table, by, order)
+    for label, place, part in parts:
         add = _add_bars if bars else _add_line
-        add(figure, part, label=label, color=color_of(index), form=number_format(style, unit))
+        add(figure, part, label=label, color=color_of(place), form=number_format(style, unit))
     figure.update_layout(showlegend=by is not None, barmode="stack")
     number_axis(figure, style=style, unit=unit)
     return time_axis(figure, grain)
 
 
-def _parts(table: pl.DataFrame, by: str) -> list[tuple[Any, pl.DataFrame]]:
-    """The parts of the table, the largest first."""
-    parts = {key: part for (key,), part in table.partition_by(by, as_dict=True, maintain_order=True).items()}
-    return sorted(parts.items(), key=lambda each: -float(each[1]["numerator"].fill_null(0).sum()))
+def _parts(table: pl.DataFrame, by: str, order: Sequence[str]) -> list[tuple[str, int, pl.DataFrame]]:
+    """The parts of the table with their labels and their places in `order`; those without one come last."""
+    parts = {str(key): part for (key,), part in table.partition_by(by, as_dict=True, maintain_order=True).items()}
+    ranked = [*(key for key in order if key in parts), *sorted(key for key in parts if key not in order)]
+    places = {key: order.index(key) if key in order else len(order) + at for at, key in enumerate(ranked)}
+    return [(words(key), places[key], parts[key]) for key in ranked]
 
 
 def _add_line(figure: Any, part: pl.DataFrame, *, label: str, color: str, form: str) -> None:
@@ -125,13 +131,20 @@ def _grid(table: pl.DataFrame, cohorts: Sequence[date], ages: Sequence[int]) -> 
 
 
 def curve_chart(
-    table: pl.DataFrame, *, x: str, x_title: str, style: str = "percent", unit: str = "", by: str | None = None
+    table: pl.DataFrame,
+    *,
+    x: str,
+    x_title: str,
+    style: str = "percent",
+    unit: str = "",
+    by: str | None = None,
+    order: Sequence[str] = (),
 ) -> Any:
     """`value` by `x` with the band from `low` to `high` where the table has one; one curve for each value of `by`."""
     figure = blank()
-    groups = {"": table} if by is None else {words(str(key)): part for key, part in _parts(table, by)}
-    for index, (label, part) in enumerate(groups.items()):
-        color = color_of(index)
+    parts = [("", 0, table)] if by is None else _parts(table, by, order)
+    for label, place, part in parts:
+        color = color_of(place)
         if "low" in part.columns:
             ends = part["high"].to_list() + part["low"].to_list()[::-1]
             xs = part[x].to_list() + part[x].to_list()[::-1]

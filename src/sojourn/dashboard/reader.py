@@ -2,9 +2,10 @@
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from threading import RLock
+from threading import RLock, local
 from typing import Any, TypeVar
 
 import polars as pl
@@ -31,6 +32,7 @@ class Reader:
         self.warehouse = Warehouse.open(warehouse.root, engine=EngineSpec(threads=threads))
         self.spec = spec
         self._lock = RLock()
+        self._looks = local()
         self._held: dict[str, tuple[str, str]] = {}
         self._kept: dict[str, tuple[str, Any]] = {}
         self._asked: OrderedDict[str, pl.DataFrame] = OrderedDict()
@@ -39,8 +41,36 @@ class Reader:
         """Whether the warehouse holds the table."""
         return self.warehouse.has(table)
 
+    def columns(self, held: str) -> dict[str, str]:
+        """The names and SQL types of a table in memory."""
+        with self._lock:
+            name = f"columns/{held}"
+            stamp = next((stamp for sql, stamp in self._held.values() if sql == held), "")
+            found = self._kept.get(name)
+            if found is None or found[0] != stamp:
+                found = self._kept[name] = (stamp, self.warehouse.engine.columns(f"SELECT * FROM {held}"))
+            columns: dict[str, str] = found[1]
+            return columns
+
+    @contextmanager
+    def one_look(self) -> Iterator[None]:
+        """Within the block each table's files are looked at once: a page asks a dozen questions about the same ones."""
+        self._looks.stamps = {}
+        try:
+            yield
+        finally:
+            self._looks.stamps = None
+
     def stamp(self, table: str) -> str:
         """A fingerprint of the table's files: other files, another stamp."""
+        stamps: dict[str, str] | None = getattr(self._looks, "stamps", None)
+        if stamps is None:
+            return self._stamp(table)
+        if table not in stamps:
+            stamps[table] = self._stamp(table)
+        return stamps[table]
+
+    def _stamp(self, table: str) -> str:
         source = self.warehouse.registered(table)
         if source is not None:
             return fingerprint(source.to_json(), *(place["day"] for place in self.warehouse.places(table)))

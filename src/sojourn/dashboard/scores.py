@@ -7,7 +7,7 @@ from datetime import date
 import polars as pl
 
 from sojourn.core import BadInput, MissingTable
-from sojourn.dashboard.boards import OTHERS
+from sojourn.dashboard.homes import OTHERS
 from sojourn.dashboard.filters import Filters
 from sojourn.dashboard.reader import Reader
 

@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 
 import polars as pl
 
-from sojourn.dashboard.boards import grain_of, metric, published
+from sojourn.dashboard.boards import dimension_values, grain_of, metric, published
 from sojourn.dashboard.figures import day_words, time_chart, words
 from sojourn.dashboard.filters import Filters
+from sojourn.dashboard.homes import CATALOGUE
 from sojourn.dashboard.parts import Cell, Drawn, Part, Tile, Tone, Width, nothing
 from sojourn.dashboard.reader import Reader
 from sojourn.evaluate.formats import number_text
@@ -17,7 +18,6 @@ EDGES = (
     "A day is the business day of the warehouse's zone; a row that came twice counts once; late rows repair the days they "
     "belong to; test accounts and excluded rows are left out. What is not over yet is dotted, hatched or grey."
 )
-CATALOGUE: dict[str, MetricSpec] = {**METRICS, **ACQUISITION_METRICS}
 COSTS_FIRST = "What users cost and bring back has not been worked out yet. Do so: sojourn metrics acquisition"
 
 
@@ -49,10 +49,15 @@ def over_time(
         by = reader.spec.channel if by_channel and filters.channel is None else None
         table = metric(reader, name, filters, by=[by] if by else [])
         style, unit = style_of(spec), unit_of(spec, reader)
-        figure = time_chart(table, grain=grain, name=spec.title, style=style, unit=unit, bars=bars, by=by)
+        figure = time_chart(table, grain=grain, name=spec.title, style=style, unit=unit, bars=bars, by=by, order=channels(reader))
         return Drawn(table, figure, said=said_of(table, spec.title, reader, filters))
 
     return Part(f"{name}_by_channel" if by_channel else name, title or CATALOGUE[name].title, definition_of(name), make, width)
+
+
+def channels(reader: Reader) -> list[str]:
+    """The channels in the order of their colours."""
+    return dimension_values(reader).get(reader.spec.channel, [])
 
 
 def no_metric(name: str, reader: Reader) -> str:

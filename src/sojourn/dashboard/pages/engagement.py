@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from sojourn.dashboard.boards import grain_of, metric, published, span
+from sojourn.dashboard.boards import funnels, grain_of, metric, published, span
 from sojourn.dashboard.figures import hours_chart, stacked_chart, words
 from sojourn.dashboard.filters import Filters
 from sojourn.dashboard.hours import HOURS
@@ -47,7 +47,7 @@ def _hours(reader: Reader, filters: Filters) -> Drawn:
 
 
 def _funnels(reader: Reader, filters: Filters) -> Drawn:
-    names = [name.removeprefix("metric_") for name in reader.warehouse.tables() if name.startswith("metric_funnel_")]
+    names = [f"funnel_{name}" for name in funnels(reader)]
     if not names:
         return nothing("No funnel is declared. Declare one: [metrics.boards.users.funnels.checkout]")
     rows = []

@@ -6,7 +6,7 @@ from sojourn.core import MissingTable
 from sojourn.dashboard.boards import grain_of, metric, published
 from sojourn.dashboard.figures import curve_chart, triangle_chart
 from sojourn.dashboard.filters import Filters
-from sojourn.dashboard.pages._shared import EDGES, definition_of, heading, no_metric, style_of, unit_of
+from sojourn.dashboard.pages._shared import EDGES, channels, definition_of, heading, no_metric, style_of, unit_of
 from sojourn.dashboard.parts import Drawn, Part, Tile, View, nothing
 from sojourn.dashboard.reader import Reader
 from sojourn.evaluate.formats import number_text
@@ -90,7 +90,7 @@ def _curves_by_channel(reader: Reader, filters: Filters) -> Drawn:
     if found.is_empty():
         return nothing("No cohort is old enough yet for one period to be over. Come back tomorrow.")
     grain = grain_of(reader, filters)
-    figure = curve_chart(found.drop("low", "high"), x="age", x_title=f"{grain.capitalize()}s since the first", by=channel)
+    figure = curve_chart(found.drop("low", "high"), x="age", x_title=f"{grain.capitalize()}s since the first", by=channel, order=channels(reader))
     return Drawn(found, figure, said=f"Retention by age for {found[channel].n_unique()} channels.")
 
 

@@ -3,10 +3,10 @@
 import polars as pl
 
 from sojourn.core import MissingTable
-from sojourn.dashboard.boards import OTHERS
 from sojourn.dashboard.figures import blank, words
 from sojourn.dashboard.filters import Filters
 from sojourn.dashboard.history import HISTORY, bucket_of, user_events
+from sojourn.dashboard.homes import OTHERS
 from sojourn.dashboard.parts import Cell, Drawn, Part, Tile, View, nothing
 from sojourn.dashboard.reader import Reader
 from sojourn.dashboard.scores import PREDICTIONS, at_risk, latest_scores, user_scores
