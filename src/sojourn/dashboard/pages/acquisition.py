@@ -13,39 +13,46 @@ from sojourn.dashboard.spec import Grain
 
 SHOWN_COHORTS = 6
 PAYBACK = (
-    "Margin of the whole cohort up to an age, over what it cost: at 100 % it has paid itself back. Solid: observed. "
+    "Margin up to an age of those acquired through channels that cost something, over what these cost: at 100 % it has paid itself back. Solid: observed. "
     "Dashed: forecast, with the band of the users' own ranges."
 )
 
 
 def payback_curves(reader: Reader, filters: Filters) -> pl.DataFrame:
-    """By `cohort` and `age` in days: `value` (observed, null where not mature), `forecast`, `low`, `high`; summed over
-    channels and campaigns, each weighed by what it cost. Cohorts without costs are left out.
+    """By `cohort` and `age` in days: `value` (observed, null where not mature), `forecast`, `low` and `high`.
+
+    Summed over the channels that cost something in that cohort, over all their campaigns, as users may come without one.
     """
     grain = cohort_grain(filters)
-    table = metric_rows(reader, "ltv_cac", filters, grain)
+    as_number = (pl.col("numerator").cast(pl.Float64), pl.col("denominator").cast(pl.Float64))
+    costs = metric_rows(reader, "ltv_cac", filters, grain).with_columns(*as_number).filter(pl.col("age") == 0)
+    paid = costs.group_by("cohort", "channel").agg(cost=pl.col("denominator").sum()).filter(pl.col("cost") > 0)
+    rows = metric_rows(reader, "acquired_margin", filters, grain).with_columns(*as_number)
+    rows = rows.join(paid.select("cohort", "channel"), on=["cohort", "channel"])
+    # How many were acquired is known from the first day on; the row of a forecast does not say it again.
     keys = ["cohort", "channel", "campaign"]
-    # What a cohort cost is known from its first day on; a forecast's own row does not say it again.
-    cost = table.filter(pl.col("age") == 0).select(*keys, cost=pl.col("denominator").cast(pl.Float64))
-    table = table.join(cost, on=keys).filter(pl.col("cost") > 0)
-    ahead = [(pl.col(name) * pl.col("cost")) for name in ("forecast", "forecast_low", "forecast_high")]
-    spent = table.group_by("cohort").agg(spent=pl.col("cost").filter(pl.col("age") == 0).sum())
-    summed = (
-        table.group_by("cohort", "age")
-        .agg(
-            pl.col("numerator").cast(pl.Float64).sum(), pl.col("denominator").cast(pl.Float64).sum(),
-            *(each.sum() for each in ahead), mature=pl.col("mature").all(),
-            told=pl.col("cost").filter(pl.col("forecast").is_not_null()).sum(),
-        )
-        .join(spent, on="cohort")
-    )  # fmt: skip
-    whole = (pl.col("told") - pl.col("spent")).abs() < 1e-6
+    acquired = rows.filter(pl.col("age") == 0).select(*keys, acquired="denominator")
     sides = {"forecast": "forecast", "low": "forecast_low", "high": "forecast_high"}
+    summed = (
+        rows.join(acquired, on=keys)
+        .group_by("cohort", "age")
+        .agg(
+            pl.col("numerator").sum(),
+            pl.col("mature").all(),
+            *((pl.col(column) * pl.col("acquired")).sum().alias(name) for name, column in sides.items()),
+            told=pl.col("acquired").filter(pl.col("forecast").is_not_null()).sum(),
+        )
+        .join(paid.group_by("cohort").agg(cost=pl.col("cost").sum()), on="cohort")
+        .join(acquired.group_by("cohort").agg(pl.col("acquired").sum()), on="cohort")
+    )
+    # A sum over channels of which some have no forecast at that age is no forecast of the cohort.
+    whole = pl.col("told") == pl.col("acquired")
     return summed.select(
-        "cohort", "age",
-        value=pl.when("mature").then(pl.col("numerator") / pl.col("denominator")),
-        **{name: pl.when(whole).then(pl.col(column) / pl.col("spent")) for name, column in sides.items()},
-    ).sort("cohort", "age")  # fmt: skip
+        "cohort",
+        "age",
+        value=pl.when("mature").then(pl.col("numerator") / pl.col("cost")),
+        **{name: pl.when(whole).then(pl.col(name) / pl.col("cost")) for name in sides},
+    ).sort("cohort", "age")
 
 
 def cohort_grain(filters: Filters) -> Grain:
