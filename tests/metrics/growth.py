@@ -16,7 +16,7 @@ from sojourn.warehouse import Warehouse
 
 START = date(2025, 3, 1)
 ADS = TouchRule(name="ads", where="event = 'ad'", channel="network", campaign="creative")
-SCHEMA = {
+SCHEMA: dict[str, Any] = {
     "event_id": pl.String,
     "user_id": pl.String,
     "ts": UTC_US,
@@ -83,7 +83,7 @@ def put_costs(warehouse: Warehouse, costs: Sequence[tuple[date, str | None, str 
 
 
 def put_users(warehouse: Warehouse, users: Sequence[dict[str, Any]]) -> None:
-    schema = {"user_id": pl.String, "valid_from": UTC_US, "channel": pl.String, "campaign": pl.String}
+    schema: dict[str, Any] = {"user_id": pl.String, "valid_from": UTC_US, "channel": pl.String, "campaign": pl.String}
     frame = pl.DataFrame(
         [{name: each.get(name) for name in (*schema, "is_test")} for each in users],
         schema={**schema, "is_test": pl.Boolean},

@@ -12,10 +12,12 @@ from sojourn.metrics.attribution import AcquiredReport, write_acquired
 from sojourn.metrics.board import BoardReport, advance_board, backfill_board, rebuild_board
 from sojourn.metrics.catalogue import METRICS, MetricSpec, metrics_of
 from sojourn.metrics.costs import daily_costs
+from sojourn.metrics.growth_charts import payback_chart, why_chart
 from sojourn.metrics.payback import payback_table
 from sojourn.metrics.rates import put_rates, read_rates
 from sojourn.metrics.spec import BoardSpec, FunnelSpec, MetricsSpec, StepSpec, metrics_from
 from sojourn.metrics.tables import day_after_last, metric_relation, metric_table, triangle
+from sojourn.metrics.why import Part, Why, WhySpec, ratio_parts, sum_parts, why_moved
 
 __all__ = [
     "ACQUISITION_METRICS",
@@ -29,8 +31,11 @@ __all__ = [
     "FunnelSpec",
     "MetricSpec",
     "MetricsSpec",
+    "Part",
     "StepSpec",
     "TouchRule",
+    "Why",
+    "WhySpec",
     "acquisition_from",
     "advance_board",
     "backfill_board",
@@ -42,11 +47,16 @@ __all__ = [
     "metric_table",
     "metrics_from",
     "metrics_of",
+    "payback_chart",
     "payback_table",
     "put_rates",
+    "ratio_parts",
     "read_rates",
     "rebuild_board",
+    "sum_parts",
     "triangle",
+    "why_chart",
+    "why_moved",
     "write_acquired",
     "write_acquired_value",
     "write_acquisition",

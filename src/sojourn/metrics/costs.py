@@ -1,5 +1,6 @@
 """Table `costs` comes in; what each channel and campaign cost on each day, in one currency, goes out."""
 
+import json
 from collections.abc import Iterable
 from datetime import date
 
@@ -56,9 +57,10 @@ def check_channels(spec: AcquisitionSpec, *, costs: Iterable[str], users: Iterab
     if free := sorted(used - paid - allowed):
         faults.append(f"channels {_quoted(free)} have users and no costs (costs have {_quoted(sorted(paid))})")
     if faults:
+        allow = json.dumps([*alone, *free], ensure_ascii=False)
         raise BadInput(
             f"acquisition: {'; '.join(faults)}. Spell them alike, or say that it is so: "
-            f"[acquisition] allow = {[*alone, *free]}".replace("'", '"')
+            f"[acquisition.boards.{spec.name}] allow = {allow}"
         )
 
 

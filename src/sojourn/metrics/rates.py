@@ -35,11 +35,12 @@ def put_rates(warehouse: Warehouse, rates: pl.DataFrame) -> int:
     need_columns(rates, ["day", "currency", "rate"], where="metrics.put_rates")
     need_rows(rates, where="metrics.put_rates", mend="Give the rate of each foreign currency on each day.")
     try:
-        found = rates.select(pl.col("day").cast(pl.Date), pl.col("currency").cast(pl.String), pl.col("rate").cast(RATE))
+        day = pl.col("day").str.to_date("%Y-%m-%d") if rates["day"].dtype == pl.String else pl.col("day").cast(pl.Date)
+        found = rates.select(day, pl.col("currency").cast(pl.String), pl.col("rate").cast(RATE))
     except pl.exceptions.PolarsError as fault:
         words = str(fault).splitlines()[0]
         raise BadInput(f"rates: {words}. Write days as 2025-01-31, and rates as numbers with a point.") from fault
-    wrong = found.filter(pl.col("rate").is_null() | (pl.col("rate") <= 0) | pl.col("day", "currency").is_null().any())
+    wrong = found.filter(pl.any_horizontal(pl.all().is_null()) | (pl.col("rate") <= 0))
     if not wrong.is_empty():
         row = wrong.row(0, named=True)
         raise BadInput(

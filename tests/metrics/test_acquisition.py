@@ -1,0 +1,223 @@
+"""Cost, value and payback by acquired cohort are the slow twin's; immature cells are told, never low."""
+
+from collections import defaultdict
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sojourn.metrics import payback_table, write_acquisition
+from sojourn.warehouse import EngineSpec, Warehouse
+from tests.metrics.growth import START, acquired, board, event, numbered, put_costs, put_log, rows, value_rows
+
+DAY = timedelta(days=1)
+FEW = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+COST = st.tuples(
+    st.integers(0, 8).map(lambda n: START + n * DAY),
+    st.sampled_from(["north", "south"]),
+    st.sampled_from(["cat", None]),
+    st.integers(1, 900).map(lambda n: str(Decimal(n) / 100)),
+    st.none(),
+)
+
+
+def monday(day: date) -> date:
+    return day - timedelta(days=day.weekday())
+
+
+def period(day: date, grain: str) -> tuple[date, date]:
+    """The first day of the period that a day lies in, and the day after its last."""
+    if grain == "day":
+        return day, day + DAY
+    if grain == "week":
+        return monday(day), monday(day) + 7 * DAY
+    first = day.replace(day=1)
+    return first, (first + 31 * DAY).replace(day=1)
+
+
+def figures(table: pl.DataFrame, *keys: str) -> dict[tuple[Any, ...], Any]:
+    assert table.select(keys).is_duplicated().sum() == 0
+    columns = ("numerator", "denominator", "mature")
+    return {tuple(row[key] for key in keys): tuple(row[each] for each in columns) for row in table.to_dicts()}
+
+
+def twin_cohorts(events, costs, spec, grain, numerator, denominator):
+    """numerator, denominator and mature of every cohort, channel, campaign and age, cell by cell."""
+    starts, cells = acquired(events, spec.attribution), value_rows(events, spec)
+    first = min(each["ts"].date() for each in events)
+    as_of = max(each["ts"].date() for each in events) + DAY
+    size: dict[tuple[Any, ...], int] = defaultdict(int)
+    cost: dict[tuple[Any, ...], Decimal] = defaultdict(Decimal)
+    for each in starts:
+        size[each.day, each.channel, each.campaign] += 1
+    for day, channel, campaign, amount, _ in costs:
+        if first <= day < as_of:
+            cost[day, channel, campaign or "(none)"] += Decimal(amount)
+    found: dict[tuple[Any, ...], Any] = {}
+    for day, channel, campaign in {*size, *cost}:
+        cohort, end = period(day, grain)
+        for age in range(spec.horizon_days + 1):
+            if day + age * DAY >= as_of:
+                continue
+            own = {d: c for (d, *key), c in cells.items() if key == [day, channel, campaign]}
+            so_far = [c for d, c in own.items() if (d - day).days <= age]
+            sides = {
+                "acquired": size[day, channel, campaign],
+                "cost": cost[day, channel, campaign],
+                "active": own.get(day + age * DAY, {}).get("active", 0),
+                "revenue": sum((c["revenue"] for c in so_far), Decimal(0)),
+                "margin": sum((c["margin"] for c in so_far), Decimal(0)),
+            }
+            old = found.get((cohort, channel, campaign, age), (0, 0, None))
+            mature = end + age * DAY <= as_of
+            key = (cohort, channel, campaign, age)
+            found[key] = (old[0] + sides[numerator], old[1] + sides[denominator], mature)
+    return found
+
+
+@FEW
+@given(events=rows(size=30), costs=st.lists(COST, max_size=5), gap=st.sampled_from([None, 3]))
+def test_cohort_metrics_are_the_slow_twin_s(tmp_path_factory, events, costs, gap):
+    warehouse = Warehouse.create(tmp_path_factory.mktemp("w") / "w", engine=EngineSpec(threads=1))
+    spec = board(reinstall_gap_days=gap)
+    put_log(warehouse, events)
+    put_costs(warehouse, costs)
+    write_acquisition(warehouse, spec)
+    for name, top, bottom in (
+        ("acquired_retention", "active", "acquired"),
+        ("acquired_margin", "margin", "acquired"),
+        ("roas", "revenue", "cost"),
+        ("ltv_cac", "margin", "cost"),
+    ):
+        if not warehouse.has(f"metric_{name}"):
+            assert not acquired(events, spec.attribution)
+            continue
+        table = warehouse.frame(f"metric_{name}")
+        for grain in ("week", "month"):
+            found = figures(table.filter(pl.col("grain") == grain), "cohort", "channel", "campaign", "age")
+            assert found == twin_cohorts(events, costs, spec, grain, top, bottom)
+        defined = table.filter(pl.col("denominator") != 0)
+        quotient = defined["numerator"].cast(pl.Float64) / defined["denominator"].cast(pl.Float64)
+        assert defined["value"].to_list() == quotient.to_list()
+        assert table.filter(pl.col("denominator") == 0)["value"].null_count() == table.height - defined.height
+
+
+def test_cost_per_user_and_per_customer_by_hand(warehouse):
+    """Three come by north for 12; two of them pay within three days, one on the fourth."""
+    launches = [event(who, "launch", 2) for who in ("ann", "bob", "cem")]
+    ads = [event(who, "ad", 1, network="north") for who in ("ann", "bob", "cem")]
+    pays = [
+        event("ann", "pay", 3, amount=5),
+        event("bob", "pay", 24 * 3, amount=5),
+        event("cem", "pay", 24 * 4, amount=5),
+    ]
+    put_log(warehouse, numbered([*launches, *ads, *pays, event("ann", "ad", 24 * 3)]))
+    put_costs(warehouse, [(START, "north", "tv", "8", None), (START, "north", None, "4", None)])
+    write_acquisition(warehouse, board())
+    day = pl.col("grain") == "day", pl.col("start") == START
+
+    def sums(name):
+        return warehouse.frame(f"metric_{name}").filter(*day).select(pl.col("numerator", "denominator").sum()).row(0)
+
+    assert sums("cpi") == (12, 3)
+    assert sums("cac") == (12, 2)
+    # The week of Saturday, 1 March, and the three days after it were over on the 6th; the month was not.
+    table = warehouse.frame("metric_cac").filter(pl.col("start") <= START)
+    assert {row["grain"]: row["mature"] for row in table.to_dicts()} == {"day": True, "week": True, "month": False}
+
+
+def test_young_cohorts_are_told_by_their_older_part_and_marked(warehouse):
+    """Everybody pays 10 on day one of age; who came yesterday could not yet."""
+    events = []
+    for n, who in enumerate(["ann", "bob", "cem"]):
+        events += [event(who, "launch", 24 * (n + 2)), event(who, "pay", 24 * (n + 3), amount=10)]
+    put_log(warehouse, numbered(events[:-1]))
+    write_acquisition(warehouse, board())
+    table = warehouse.frame("metric_acquired_revenue").filter(pl.col("grain") == "week", pl.col("age") == 1)
+    assert table["value"].to_list() == [10.0]
+    assert table["mature"].to_list() == [False]
+
+
+def test_writing_again_changes_nothing_and_a_board_of_its_own_leaves_the_first_alone(warehouse):
+    put_log(warehouse, numbered([event("ann", "ad", 0, network="north"), event("ann", "launch", 1)]))
+    put_costs(warehouse, [(START, "north", None, "3", None)])
+    done = write_acquisition(warehouse, board())
+    assert done.written > 0
+    again = write_acquisition(warehouse, board())
+    assert (again.written, again.current) == (0, done.written)
+    write_acquisition(warehouse, board().with_changes(name="others"))
+    assert write_acquisition(warehouse, board()).written == 0
+    assert warehouse.frame("metric_cpi")["board"].unique().sort().to_list() == ["others", "users"]
+
+
+def put_predictions(warehouse, as_of: date, rows: dict[str, tuple[float, float, float]]) -> None:
+    frame = pl.DataFrame(
+        {
+            "user_id": list(rows),
+            "ltv_10": [row[1] for row in rows.values()],
+            "ltv_10_low": [row[0] for row in rows.values()],
+            "ltv_10_high": [row[2] for row in rows.values()],
+        }
+    )
+    with warehouse.writing("predictions") as writer:
+        writer.put({"as_of": str(as_of)}, frame, order_by=["user_id"], fingerprint=repr(rows))
+
+
+def test_forecasts_begin_where_the_predictions_did_and_say_when_it_pays_back(warehouse):
+    """Two users for 30; 10 of revenue on the first day; 40 more expected over ten days, 70 % of it margin."""
+    events = [event("ann", "launch", 1), event("bob", "launch", 2), event("ann", "pay", 3, amount=10)]
+    put_log(warehouse, numbered([*events, event("ann", "launch", 25)]))
+    put_costs(warehouse, [(START, "organic", None, "30", None)])
+    as_of = START + 2 * DAY
+    put_predictions(warehouse, as_of, {"ann": (10.0, 30.0, 70.0), "bob": (10.0, 10.0, 40.0)})
+    spec = board()
+    write_acquisition(warehouse, spec)
+    table = warehouse.frame("metric_acquired_revenue").filter(pl.col("grain") == "week").sort("age")
+    ahead = table.drop_nulls("forecast")
+    # Ages 0 and 1 were known on the morning of day 2; age 1 + n is n days ahead.
+    assert ahead["age"].to_list() == list(range(2, 11))
+    assert ahead["forecast"].to_list() == pytest.approx([(10 + 40 * n / 10) / 2 for n in range(1, 10)])
+    last = ahead.row(-1, named=True)
+    # The variance grows with the days: 20² and 40² + 30² over ten days.
+    assert last["forecast_low"] == pytest.approx((46 - (400 * 0.9) ** 0.5) / 2)
+    assert last["forecast_high"] == pytest.approx((46 + (2500 * 0.9) ** 0.5) / 2)
+    assert table.filter(pl.col("age") > 1)["value"].null_count() == 9
+    paid = warehouse.frame("metric_payback").filter(pl.col("grain") == "week", pl.col("channel") == "organic")
+    # Margin 0.7 (10 + 4 n) reaches 30 at n = 8.2, so at age 1 + 9.
+    assert paid.select("status", "payback_days").row(0) == ("forecast", 10)
+    assert paid["low"].item() < 10
+
+
+def test_there_is_no_forecast_where_somebody_has_no_prediction(warehouse):
+    put_log(warehouse, numbered([event("ann", "launch", 1), event("bob", "launch", 2), event("ann", "launch", 25)]))
+    put_predictions(warehouse, START + 2 * DAY, {"ann": (0.0, 1.0, 2.0)})
+    write_acquisition(warehouse, board())
+    assert warehouse.frame("metric_acquired_revenue")["forecast"].null_count() > 0
+    assert warehouse.frame("metric_acquired_revenue")["forecast"].drop_nulls().is_empty()
+
+
+def test_payback_is_the_first_age_that_made_up_for_the_cost_of_each_channel_and_of_all():
+    money = pl.Decimal(38, 4)
+    margins = {"north": [0, 4, 9, 12], "south": [6, 6, 6, 6], "organic": [0, 1, 1, 1]}
+    costs = {"north": 9, "south": 7, "organic": 0}
+    rows = [
+        (START, name, age, 2, costs[name], margin, age < 3)
+        for name, each in margins.items()
+        for age, margin in enumerate(each)
+    ]
+    schema: dict[str, Any] = {
+        "cohort": pl.Date, "channel": pl.String, "age": pl.Int32, "acquired": pl.Int64, "cost": money, "margin": money,
+        "mature": pl.Boolean,
+    }  # fmt: skip
+    found = payback_table(pl.DataFrame(rows, schema=schema, orient="row"), forecast=None)
+    told = {row["channel"]: (row["status"], row["payback_days"], row["age"]) for row in found.to_dicts()}
+    assert told == {
+        "(all)": ("observed", 2, 2),
+        "north": ("observed", 2, 2),
+        "south": ("not in sight", None, 2),
+        "organic": ("free", None, 2),
+    }

@@ -1,0 +1,158 @@
+"""The parts of a change sum to it exactly, whatever comes and goes; the planted cause comes first."""
+
+from datetime import date
+from fractions import Fraction
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sojourn.core import BadInput, BadSpec, MissingColumn, MissingTable
+from sojourn.metrics import WhySpec, ratio_parts, sum_parts, why_chart, why_moved
+
+Segments = dict[tuple[str, ...], tuple[Fraction, Fraction]]
+A, B = date(2025, 1, 6), date(2025, 1, 13)
+NAMES = st.tuples(st.sampled_from("abcde"))
+NUMBERS = st.integers(-10_000_000, 10_000_000).map(lambda n: Fraction(n, 10_000))
+SIDES = st.tuples(NUMBERS, st.integers(0, 1_000_000).map(lambda n: Fraction(n, 10_000)))
+SEGMENTS = st.dictionaries(NAMES, SIDES, min_size=1, max_size=5).filter(
+    lambda each: sum(s[1] for s in each.values()) > 0
+)
+
+
+def ratio(segments):
+    return sum(top for top, _ in segments.values()) / sum(bottom for _, bottom in segments.values())
+
+
+@given(before=SEGMENTS, after=SEGMENTS)
+def test_rate_and_mix_effects_sum_to_the_change_exactly(before, after):
+    parts = ratio_parts(before, after)
+    assert sum(part.rate + part.mix for part in parts) == ratio(after) - ratio(before)
+    assert {part.segment for part in parts} == {*before, *after}
+    effects = [abs(part.effect) for part in parts]
+    assert effects == sorted(effects, reverse=True)
+
+
+@given(before=SEGMENTS, after=SEGMENTS)
+def test_the_changes_of_a_sum_s_segments_sum_to_its_change_exactly(before, after):
+    parts = sum_parts(before, after)
+    change = sum(top for top, _ in after.values()) - sum(top for top, _ in before.values())
+    assert sum(part.effect for part in parts) == change
+
+
+@given(before=SEGMENTS, after=SEGMENTS)
+def test_going_back_moves_every_segment_back(before, after):
+    there = {part.segment: (part.rate, part.mix) for part in ratio_parts(before, after)}
+    back = {part.segment: (-part.rate, -part.mix) for part in ratio_parts(after, before)}
+    assert there == back
+
+
+@given(segments=SEGMENTS, times=st.integers(2, 9))
+def test_growing_alike_everywhere_moves_nothing(segments, times):
+    grown = {name: (times * top, times * bottom) for name, (top, bottom) in segments.items()}
+    assert all(part.rate == part.mix == 0 for part in ratio_parts(segments, grown))
+
+
+def test_by_hand_one_rate_fell_and_one_segment_grew():
+    """a: 5/10 → 3/10 of weight ½ → ¼ ; b: 2/10 → 6/30 of weight ½ → ¾; the whole 7/20 → 9/40."""
+    before: Segments = {("a",): (Fraction(5), Fraction(10)), ("b",): (Fraction(2), Fraction(10))}
+    after: Segments = {("a",): (Fraction(3), Fraction(10)), ("b",): (Fraction(6), Fraction(30))}
+    a, b = ratio_parts(before, after)
+    level = (Fraction(7, 20) + Fraction(9, 40)) / 2
+    assert (a.segment, a.rate, a.mix) == (
+        ("a",),
+        Fraction(3, 8) * Fraction(-1, 5),
+        Fraction(-1, 4) * (Fraction(2, 5) - level),
+    )
+    assert (b.segment, b.rate, b.mix) == (("b",), Fraction(0), Fraction(1, 4) * (Fraction(1, 5) - level))
+    assert a.effect + b.effect == Fraction(9, 40) - Fraction(7, 20)
+
+
+def test_a_new_segment_is_mix_alone_and_a_cost_without_users_counts_as_it_is():
+    before: Segments = {("a",): (Fraction(1), Fraction(2))}
+    after: Segments = {
+        ("a",): (Fraction(1), Fraction(2)),
+        ("new",): (Fraction(2), Fraction(2)),
+        ("paid",): (Fraction(4), Fraction(0)),
+    }
+    found = {part.segment[0]: part for part in ratio_parts(before, after)}
+    assert (found["new"].rate, found["new"].mix) == (Fraction(0), Fraction(1, 2) * (1 - Fraction(9, 8)))
+    assert (found["paid"].rate, found["paid"].mix) == (Fraction(1), Fraction(0))
+    assert sum(part.effect for part in found.values()) == Fraction(7, 4) - Fraction(1, 2)
+
+
+def put_metric(warehouse, name, rows, *, start, grain="week", mature=True):
+    """rows: (channel, country, numerator, denominator)"""
+    money = pl.Decimal(38, 4)
+    schema: dict[str, Any] = {"channel": pl.String, "country": pl.String, "numerator": money, "denominator": money}
+    frame = pl.DataFrame(rows, schema=schema, orient="row").with_columns(
+        value=pl.col("numerator").cast(pl.Float64), mature=pl.lit(mature)
+    )
+    place = {"board": "users", "grain": grain, "start": str(start)}
+    with warehouse.writing(f"metric_{name}") as writer:
+        writer.put(place, frame, order_by=["channel", "country"], fingerprint=repr(rows))
+
+
+def test_a_metric_table_is_explained_by_any_of_its_dimensions(warehouse):
+    put_metric(
+        warehouse, "paying_share", [("ads", "DE", 10, 100), ("ads", "FR", 10, 100), ("seo", "DE", 20, 100)], start=A
+    )
+    put_metric(
+        warehouse,
+        "paying_share",
+        [("ads", "DE", 2, 100), ("ads", "FR", 10, 100), ("seo", "DE", 20, 100)],
+        start=B,
+        mature=False,
+    )
+    why = why_moved(warehouse, WhySpec(name="paying_share", start=A, end=B, by=("channel", "country")))
+    assert (why.before, why.after) == (Fraction(40, 300), Fraction(32, 300))
+    assert [part.segment for part in why.parts if part.effect] == [("ads", "DE")]
+    assert why.mature is False
+    table = why.table()
+    assert table["effect"].sum() == pytest.approx(float(why.change), abs=1e-15)
+    assert table["share"][0] == 1.0
+    assert "paying_share, week of 2025-01-06 → week of 2025-01-13: 0.1333 → 0.1067 (-0.02667). ads · DE" in why.told()
+    by_country = why_moved(warehouse, WhySpec(name="paying_share", start=A, end=B, by=("country",)))
+    assert {part.segment[0]: part.effect for part in by_country.parts} == {"DE": why.change, "FR": 0}
+    assert [*why_chart(why).data[0].measure] == ["absolute", "relative", "total"]
+
+
+def test_a_sum_has_no_rate_and_its_chart_gathers_the_small_ones(warehouse):
+    many = [(f"c{n:02d}", "DE", 100, None) for n in range(20)]
+    put_metric(warehouse, "revenue", many, start=A)
+    put_metric(
+        warehouse, "revenue", [(name, place, top + n, None) for n, (name, place, top, _) in enumerate(many)], start=B
+    )
+    why = why_moved(warehouse, WhySpec(name="revenue", start=A, end=B, by=("channel",)))
+    assert not why.is_ratio
+    assert why.change == 190
+    assert why.parts[0].segment == ("c19",)
+    bars = why_chart(why, most=8).data[0]
+    assert bars.x[-2] == "11 others"
+    assert sum(bars.y[1:-1]) == 190
+
+
+def test_what_cannot_be_explained_is_refused_in_a_sentence(warehouse):
+    asked = {"name": "revenue", "start": A, "end": B, "by": ("channel",)}
+    with pytest.raises(MissingTable, match=r"there is no metric 'revenue'.*Make the tables first"):
+        why_moved(warehouse, WhySpec(**asked))
+    put_metric(warehouse, "revenue", [("ads", "DE", 1, None)], start=A)
+    with pytest.raises(
+        BadInput, match=r"no week that starts on 2025-01-13; it has 1 of them, 2025-01-06 to 2025-01-06"
+    ):
+        why_moved(warehouse, WhySpec(**asked))
+    put_metric(warehouse, "revenue", [("ads", "DE", 1, None)], start=B)
+    with pytest.raises(MissingColumn, match=r"'chanel'.*'channel': 'chanel'"):
+        why_moved(warehouse, WhySpec(**{**asked, "by": ("chanel",)}))
+    with pytest.raises(BadInput, match="has no month that starts on 2025-01-06; it has none"):
+        why_moved(warehouse, WhySpec(**asked, grain="month"))
+    put_metric(warehouse, "cpi", [("ads", "DE", 1, 0)], start=A)
+    put_metric(warehouse, "cpi", [("ads", "DE", 1, 1)], start=B)
+    with pytest.raises(BadInput, match="cpi is undefined on 2025-01-06: its denominator is zero"):
+        why_moved(warehouse, WhySpec(**{**asked, "name": "cpi"}))
+    with pytest.raises(BadSpec, match="both periods start on 2025-01-06"):
+        WhySpec(**{**asked, "end": A})
+    with pytest.raises(BadSpec, match="name each dimension"):
+        WhySpec(**{**asked, "by": ()})
