@@ -9,7 +9,7 @@ import polars as pl
 from sojourn.dashboard.spec import Grain
 from sojourn.evaluate.theme import COLORS, color_of, plotly_template
 
-IMMATURE = "not over yet"
+IMMATURE = "not over yet, or not seen whole"
 HEAT = ["#f3f7f8", "#cfe1e8", "#9bc3d2", "#5b93a9", "#2a7390", "#0f5f7d", "#0a4259"]
 GREY = ["#f2f1ed", "#d5d4cd"]
 
@@ -44,7 +44,7 @@ def time_chart(
     for label, place, part in parts:
         add = _add_bars if bars else _add_line
         add(figure, part, label=label, color=color_of(place), form=number_format(style, unit))
-    figure.update_layout(showlegend=by is not None, barmode="stack")
+    figure.update_layout(showlegend=by is not None, barmode="stack", legend_traceorder="normal")
     number_axis(figure, style=style, unit=unit)
     return time_axis(figure, grain)
 
@@ -92,7 +92,7 @@ def stacked_chart(table: pl.DataFrame, *, grain: Grain, states: Mapping[str, tup
         part = table.filter(pl.col("state") == state)
         signed = part.with_columns(value=pl.col("value") * sign)
         _add_bars(figure, signed, label=label, color=color, form=",.0f")
-    figure.update_layout(barmode="relative", showlegend=True)
+    figure.update_layout(barmode="relative", showlegend=True, legend_traceorder="normal")
     number_axis(figure, style="number", unit="")
     return time_axis(figure, grain)
 
@@ -103,10 +103,9 @@ def triangle_chart(table: pl.DataFrame, *, grain: Grain, style: str = "percent",
     cohorts = table["cohort"].unique().sort(descending=True).to_list()
     ages = table["age"].unique().sort().to_list()
     labels = [day_words(day, grain) for day in cohorts]
-    form = number_format(style, unit)
-    few = len(ages) <= 14 and len(cohorts) <= 32
-    # Age 0 is everybody by definition: it would take all the colour from what is to be seen.
-    seen = table.filter(pl.col("age") > 0, pl.col("mature"))["value"]
+    form = ".0%" if style == "percent" else f"{'$' if unit == '$' else ''},.3~s"
+    few = len(ages) <= 26 and len(cohorts) <= 32
+    seen = table.filter("mature")["value"]
     high = float(seen.max() or 1.0) if seen.len() else 1.0  # type: ignore[arg-type]
     for mature, scale in ((True, HEAT), (False, GREY)):
         cells = _grid(table.filter(pl.col("mature") == mature), cohorts, ages)
@@ -208,7 +207,7 @@ def hours_chart(table: pl.DataFrame, *, days: Sequence[str]) -> Any:
     return figure.update_yaxes(showgrid=False, autorange="reversed", type="category", ticklen=4)
 
 
-def waterfall_chart(table: pl.DataFrame, *, style: str, unit: str, before: str, after: str) -> Any:
+def waterfall_chart(table: pl.DataFrame, *, style: str, unit: str) -> Any:
     """How a figure went from one period to another: `label`, `change`, and its `kind` (start, part, end)."""
     figure = blank()
     kinds = {"start": "absolute", "part": "relative", "end": "total"}

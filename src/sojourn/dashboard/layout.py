@@ -161,10 +161,10 @@ def _table(made: Drawn, title: str) -> Any:
     ]
     shown = table_cells(Table(rows, columns=columns))
     head = html.Tr([html.Th(cell.heading, scope="col", className=_side(cell)) for cell in cells.values()])
+    texts = _texts(made.table.head(made.shown), cells, shown)
     kinds = list(cells.values())
     lines = [
-        html.Tr([html.Td(each["text"], className=_side(kind)) for each, kind in zip(row["cells"], kinds, strict=True)])
-        for row in shown
+        html.Tr([html.Td(text, className=_side(kind)) for text, kind in zip(row, kinds, strict=True)]) for row in texts
     ]
     caption = html.Caption(title, className="sj-hidden")
     return html.Div(
@@ -174,6 +174,15 @@ def _table(made: Drawn, title: str) -> Any:
         role="region",
         **{"aria-label": title},
     )
+
+
+def _texts(rows: pl.DataFrame, cells: dict[str, Cell], shown: list[dict[str, Any]]) -> list[list[Any]]:
+    """The text of every cell: made of its row where the column says how, else as its style says."""
+    plain = [[each["text"] for each in row["cells"]] for row in shown]
+    return [
+        [text if cell.told is None else cell.told(row) for text, cell in zip(line, cells.values(), strict=True)]
+        for line, row in zip(plain, rows.iter_rows(named=True), strict=True)
+    ]
 
 
 def _side(cell: Cell) -> str:

@@ -1,6 +1,6 @@
 """What a page is made of, without a word of Dash: tiles, panels, and the sentence for each way they can be missing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -17,12 +17,16 @@ Tone = Literal["good", "bad", "calm"]
 
 @dataclass(frozen=True)
 class Cell:
-    """How one column of a shown table looks: its heading, its style and what goes before the number."""
+    """How one column of a shown table looks: its heading, its style and what goes before the number.
+
+    `told`, where given, makes the text of a cell from its row.
+    """
 
     heading: str
     style: Style = "text"
     digits: int | None = None
     unit: str = ""
+    told: Callable[[Mapping[str, Any]], str] | None = None
 
 
 @dataclass(frozen=True)

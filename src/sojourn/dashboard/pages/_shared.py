@@ -48,6 +48,9 @@ def over_time(
             return nothing(no_metric(name, reader))
         by = reader.spec.channel if by_channel and filters.channel is None else None
         table = metric(reader, name, filters, by=[by] if by else [])
+        if by and spec.numerator == "cost":
+            # A channel that never cost anything is free, which is no line along the bottom.
+            table = table.filter(pl.col("numerator").sum().over(by) > 0)
         style, unit = style_of(spec), unit_of(spec, reader)
         figure = time_chart(table, grain=grain, name=spec.title, style=style, unit=unit, bars=bars, by=by, order=channels(reader))
         return Drawn(table, figure, said=said_of(table, spec.title, reader, filters))

@@ -109,7 +109,7 @@ def _payback_table(reader: Reader, filters: Filters) -> Drawn:
     table = table.with_columns(channel=pl.col("channel").replace({"(all)": "all channels"}).map_elements(words, return_dtype=pl.String))
     unit = reader.spec.unit
     cells = {
-        "cohort": Cell(f"Acquired in the {grain} of"),
+        "cohort": Cell(f"Acquired in the {grain} of", told=lambda row: day_words(row["cohort"], grain)),
         "channel": Cell("Channel"),
         "acquired": Cell("Users", "number", 0),
         "cost": Cell("Cost", "number", 0, unit),

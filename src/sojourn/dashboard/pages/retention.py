@@ -55,8 +55,12 @@ def _triangle(name: str) -> Part:
         if table.is_empty():
             return nothing("No cohort began between these days. Choose other days, or clear the filters.")
         style, unit = style_of(spec), unit_of(spec, reader)
-        figure = triangle_chart(table, grain=grain, style=style, unit=unit)
-        note = "Grey cells are not over yet: they will only rise." if not table["mature"].all() else ""
+        # At age 0 everybody is there by definition: that column would take the colour from all others.
+        shown = table.filter(pl.col("age") > 0) if name == "retention" else table
+        if shown.is_empty():
+            return nothing("No cohort is a period old yet. Come back tomorrow, or choose a shorter period.")
+        figure = triangle_chart(shown, grain=grain, style=style, unit=unit)
+        note = "Grey cells are not over yet, or not seen whole." if not table["mature"].all() else ""
         said = f"{spec.title}: {table['cohort'].n_unique()} cohorts, oldest {table['cohort'].min()}."
         return Drawn(table, figure, said=said, note=note)
 
