@@ -1,4 +1,4 @@
-"""Metric tables and predictions of an app of any size, made by formulas in the shape that the rooms publish them.
+"""Metric tables and predictions of an app of any size, made by formulas in the shape in which rooms publish them.
 
 What the dashboard costs depends on the size of these tables, not on how they were counted: a board of ten million users
 has as many rows as one of ten thousand, and ten million predictions can be written in half a minute.
@@ -17,17 +17,23 @@ COUNTRIES = {"US": 0.3, "DE": 0.16, "BR": 0.15, "JP": 0.13, "FR": 0.1, "GB": 0.0
 QUALITY = {"organic": 1.15, "search": 1.05, "social": 0.8, "video": 0.75, "referral": 1.3}
 START = date(2025, 1, 1)
 MONEY = pl.Decimal(38, 4)
-LENGTH_DAYS = {"day": 1, "week": 7, "month": 30}
+COHORT_KEYS = ["cohort", "channel", "country"]
+EVERY = {"day": "1d", "week": "1w", "month": "1mo"}
 
 
-def fill_board(warehouse: Warehouse, *, users: int, days: int, board: str = "users") -> int:
-    """Write every metric table of a board; the number of rows written."""
+def fill_board(warehouse: Warehouse, *, users: int, days: int) -> int:
+    """Write the tables of board `users`, values and cohorts of each day, week and month; the number of rows written."""
     cells = _cells(users, days)
-    return sum(
-        _put(warehouse, name, table, board=board, grain=grain)
-        for grain in LENGTH_DAYS
-        for name, table in _metrics(_by_period(cells, grain), days=days, grain=grain)
-    )
+    written = 0
+    for grain in EVERY:
+        table = _by_period(cells, grain)
+        values = pl.concat(list(_metrics(table, days=days, grain=grain)), how="diagonal")
+        keys = ["metric", "channel", "country", "state"]
+        written += _put(warehouse, "metric_values_users", values, grain=grain, order_by=keys)
+        written += _put(
+            warehouse, "metric_cohorts_users", _cohorts(table, days=days, grain=grain), grain=grain, order_by=COHORT_KEYS
+        )
+    return written
 
 
 def fill_predictions(warehouse: Warehouse, *, users: int, as_of: date, horizon_days: int = 90) -> int:
@@ -77,29 +83,25 @@ def _cells(users: int, days: int) -> pl.DataFrame:
 def _by_period(cells: pl.DataFrame, grain: str) -> pl.DataFrame:
     """Cells by period of the cohort and of the day: an entity is active in a period about as often as on its best day."""
     if grain == "day":
-        return cells.with_columns(cohort=_day("c"), start=_day("d"), age=pl.col("d") - pl.col("c"), n_days=pl.lit(1))
-    every = {"week": "1w", "month": "1mo"}[grain]
+        return cells.with_columns(cohort=_day("c"), start=_day("d"))
+    every = EVERY[grain]
     dated = cells.with_columns(cohort=_day("c").dt.truncate(every), start=_day("d").dt.truncate(every))
     sizes = dated.filter(pl.col("c") == pl.col("d")).group_by("cohort", "channel", "country").agg(pl.col("size").sum())
     found = dated.group_by("cohort", "start", "channel", "country").agg(
         pl.col("active").sum(), pl.col("revenue").sum(), n_days=pl.col("d").n_unique()
     )
-    months = (pl.col("start").dt.year() - pl.col("cohort").dt.year()) * 12
-    months = months + pl.col("start").dt.month() - pl.col("cohort").dt.month()
-    weeks = (pl.col("start") - pl.col("cohort")).dt.total_days() // 7
     found = found.join(sizes, on=["cohort", "channel", "country"])
     active = (
         pl.when(pl.col("cohort") == pl.col("start"))
         .then(pl.col("size"))
         .otherwise((pl.col("active") / pl.col("n_days") * 1.9).floor().clip(0, pl.col("size")))
     )
-    return found.with_columns(active=active, age=(weeks if grain == "week" else months))
+    return found.with_columns(active=active)
 
 
-def _metrics(cells: pl.DataFrame, *, days: int, grain: str) -> Iterator[tuple[str, pl.DataFrame]]:
+def _metrics(cells: pl.DataFrame, *, days: int, grain: str) -> Iterator[pl.DataFrame]:
     last = START + timedelta(days=days)
-    length = LENGTH_DAYS[grain]
-    over = pl.col("start").dt.offset_by({"day": "1d", "week": "1w", "month": "1mo"}[grain]) <= last
+    over = pl.col("start").dt.offset_by(EVERY[grain]) <= last
     dims = ["channel", "country"]
     total = cells.group_by("start", *dims).agg(
         pl.col("active").sum(),
@@ -121,45 +123,41 @@ def _metrics(cells: pl.DataFrame, *, days: int, grain: str) -> Iterator[tuple[st
         "arpu": ("revenue", "active"), "arppu": ("revenue", "paying"),
     }  # fmt: skip
     for name, (above, below) in sums.items():
-        yield name, _figures(total.with_columns(mature=over), ["start", *dims], above, below)
+        yield _figures(total.with_columns(mature=over), ["start", *dims], name, above, below)
     states = total.unpivot(
         ["new", "returning", "resurrected", "dormant"], index=["start", *dims], variable_name="state", value_name="n"
     )
-    yield "lifecycle", _figures(states.with_columns(mature=over), ["start", *dims, "state"], "n", None)
-    done = pl.col("start").dt.offset_by(f"{length - 1}d") < last if grain == "day" else over
-    aged = cells.with_columns(mature=done)
-    keys = ["start", *dims, "cohort", "age"]
-    yield "retention", _figures(aged, keys, "active", "size")
-    yield "cohort_users", _figures(aged, keys, "active", "size", divide=False)
-    yield "cohort_revenue", _figures(aged, keys, "revenue", "size", divide=False)
+    yield _figures(states.with_columns(mature=over), ["start", *dims, "state"], "lifecycle", "n", None)
 
 
-def _figures(
-    table: pl.DataFrame, keys: list[str], above: str, below: str | None, *, divide: bool = True
-) -> pl.DataFrame:
+def _cohorts(cells: pl.DataFrame, *, days: int, grain: str) -> pl.DataFrame:
+    """What cohort metrics are read from: the size of each cohort, who was active in the period, and their revenue."""
+    last = START + timedelta(days=days)
+    over = pl.col("start").dt.offset_by(EVERY[grain]) <= last
+    whole = pl.col("size").cast(pl.Int64), pl.col("active").cast(pl.Int64), pl.col("revenue").cast(MONEY)
+    return cells.select("start", *COHORT_KEYS, *whole, mature=over)
+
+
+def _figures(table: pl.DataFrame, keys: list[str], name: str, above: str, below: str | None) -> pl.DataFrame:
     upper = pl.col(above).cast(pl.Float64)
     lower = pl.lit(None, dtype=pl.Float64) if below is None else pl.col(below).cast(pl.Float64)
-    value = upper if below is None or not divide else upper / lower
     return table.select(
         *keys,
-        value=value,
+        metric=pl.lit(name),
+        value=upper if below is None else upper / lower,
         numerator=upper.cast(MONEY),
         denominator=lower.cast(MONEY),
         mature="mature",
     )
 
 
-def _put(warehouse: Warehouse, name: str, table: pl.DataFrame, *, board: str, grain: str) -> int:
-    with warehouse.writing(f"metric_{name}") as writer:
+def _put(warehouse: Warehouse, name: str, table: pl.DataFrame, *, grain: str, order_by: list[str]) -> int:
+    with warehouse.writing(name) as writer:
         for (start,), rows in table.partition_by("start", as_dict=True, maintain_order=True).items():
-            place = {"board": board, "grain": grain, "start": str(start)}
-            keys = [column for column in rows.columns if column not in ("value", "numerator", "denominator", "mature")]
-            keys.remove("start")
-            writer.put(place, rows.drop("start"), order_by=keys, fingerprint="bench")
+            place = {"grain": grain, "start": str(start)}
+            writer.put(place, rows.drop("start"), order_by=order_by, fingerprint="bench")
     return table.height
 
 
 def _day(column: str) -> pl.Expr:
     return pl.lit(START) + pl.duration(days=pl.col(column))
-
-

@@ -7,10 +7,11 @@ import polars as pl
 
 from sojourn.core import BadInput, MissingTable
 from sojourn.dashboard.filters import Filters
-from sojourn.dashboard.homes import dims_of_metric, held_of, home_of, is_ratio, places_of, rows_of
+from sojourn.dashboard.homes import CATALOGUE, FUNNEL, dims_of_metric, held_of, home_of, is_ratio, places_of, rows_of
 from sojourn.dashboard.reader import Reader
 from sojourn.dashboard.spec import Grain
 
+GRAINS: tuple[Grain, ...] = ("day", "week", "month")
 PARTS = ("cohort", "age", "state", "bracket", "step", "step_name")
 
 
@@ -59,8 +60,12 @@ def published(reader: Reader, name: str) -> bool:
     home = home_of(name, board=reader.spec.board)
     if home.where is None or home.is_cohorts:
         return True
-    grains = {place["grain"] for place in places}
-    grain: Grain = "month" if "month" in grains else "week" if "week" in grains else "day"
+    told: tuple[Grain, ...] = GRAINS if name.startswith(FUNNEL) else CATALOGUE[name].grains
+    there = {place["grain"] for place in places}
+    # The longest grain has the fewest files.
+    grain = next((grain for grain in reversed(GRAINS) if grain in told and grain in there), None)
+    if grain is None:
+        return False
     held = held_of(reader, name, grain=grain)
     names = reader.asked(f"SELECT DISTINCT {home.where.split()[0]} AS name FROM {held}", stamps=[reader.stamp(home.table)])
     return home.where.rpartition(" = ")[2].strip("'") in names["name"].to_list()

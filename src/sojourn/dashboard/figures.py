@@ -177,7 +177,7 @@ def payback_chart(table: pl.DataFrame, *, grain: Grain) -> Any:
                 showlegend=False, mode="lines", legendgroup=label,
             )  # fmt: skip
             figure.add_scatter(
-                x=xs, y=ahead["forecast"].to_list(), name=f"{label}, forecast", mode="lines", showlegend=False,
+                x=xs, y=ahead["forecast"].to_list(), name=f"{label}, forecast", mode="lines", showlegend=seen.is_empty(),
                 line={"color": color, "width": 2, "dash": "dash"}, legendgroup=label, hovertemplate="%{y:.0%}",
             )  # fmt: skip
         figure.add_scatter(

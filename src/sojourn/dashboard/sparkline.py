@@ -31,7 +31,8 @@ def svg(values: Sequence[float | None]) -> str | None:
     if len(known) < 2:
         return None
     low, high = min(known), max(known)
-    span = (high - low) or 1.0
+    # What hardly moves is drawn flat: a thousandth would look like a fall.
+    span = max(high - low, 0.02 * abs(high)) or 1.0
     step = (WIDE - 2 * EDGE) / (len(values) - 1)
     points = [
         None if value is None else (EDGE + at * step, HIGH - EDGE - (value - low) / span * (HIGH - 2 * EDGE))

@@ -31,6 +31,8 @@
   window.dash_clientside = Object.assign({}, window.dash_clientside, {
     sojourn: {
       restore: function () {
+        const here = document.querySelector("#nav-bar a.active");
+        if (here) here.scrollIntoView({ block: "nearest", inline: "center" });
         const context = window.dash_clientside.callback_context;
         const cleared = context.triggered.some((each) => each.prop_id === "filter-clear.n_clicks" && each.value);
         return cleared ? NAMES.map(unchosen) : read(remembered());

@@ -14,7 +14,7 @@ from sojourn.evaluate.formats import number_text
 DAY_KEYS = ("day", "as_of", "start")
 ALERTS = "alerts"
 NO_EVENTS = "The warehouse has no events yet. Fill it: sojourn ingest FILE"
-VERDICTS = {"fine": 2, "skipped": 1, "wrong": 0}
+VERDICTS = {"ok": 2, "skipped": 1, "wrong": 0}
 
 
 def freshness(reader: Reader) -> pl.DataFrame:

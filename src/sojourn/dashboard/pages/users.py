@@ -1,9 +1,11 @@
 """Users: one user's days, what is expected of them, and what sets them apart from everyone else."""
 
+from datetime import timedelta
+
 import polars as pl
 
 from sojourn.core import MissingTable
-from sojourn.dashboard.figures import blank, words
+from sojourn.dashboard.figures import blank, day_words, words
 from sojourn.dashboard.filters import Filters
 from sojourn.dashboard.history import HISTORY, bucket_of, user_events
 from sojourn.dashboard.homes import OTHERS
@@ -40,8 +42,7 @@ def _tiles(reader: Reader, filters: Filters) -> list[Tile]:
     spend = float(events["amount"].cast(pl.Float64).sum()) if "amount" in events.columns else None
     unit = reader.spec.unit
     tiles = [
-        Tile("First seen", f"{days.min()}", against="in the history that is kept"),
-        Tile("Last seen", f"{days.max()}"),
+        Tile("Last seen", day_words(days.max(), "day"), against=f"first on {day_words(days.min(), 'day')}"),  # type: ignore[arg-type]
         Tile("Active days", number_text(float(days.n_unique()))),
         Tile("Events", number_text(float(events.height))),
     ]
@@ -76,7 +77,8 @@ def _timeline(reader: Reader, filters: Filters) -> Drawn:
         )  # fmt: skip
     figure.update_layout(hovermode="closest")
     figure.update_yaxes(type="category", autorange="reversed", showgrid=True)
-    figure.update_xaxes(type="date", showgrid=False, nticks=8)
+    ends = [table["day"].min() - timedelta(days=3), table["day"].max() + timedelta(days=3)]  # type: ignore[operator]
+    figure.update_xaxes(type="date", showgrid=False, nticks=8, range=ends, tickformat="%-d %b %Y")
     return Drawn(table, figure, said=f"Events of user {filters.user} by day and kind; {events.height} in all.")
 
 
@@ -91,6 +93,7 @@ def _recent(reader: Reader, filters: Filters) -> Drawn:
     amount = Cell("Amount", "number", 2, reader.spec.unit)
     names = {"ts": "Time (UTC)", "event": "Event", "item_id": "Item", "push_id": "Push", "order_id": "Order"}
     cells = {name: amount if name == "amount" else Cell(names.get(name, words(name))) for name in told.columns}
+    cells["event"] = Cell("Event", told=lambda row: words(row["event"]))
     note = f"The latest {min(15, told.height)} of {told.height}; the CSV holds them all."
     return Drawn(told, cells=cells, shown=15, note=note)
 
@@ -120,8 +123,8 @@ def _reasons(reader: Reader, filters: Filters) -> Drawn:
         return nothing(f"User '{filters.user}' has no features: they were not there on the day of scoring.")
     cells = {
         "feature": Cell("What was known of the user"),
-        "user": Cell("This user", "number"),
-        "median": Cell("Median user", "number"),
+        "user": Cell("This user", "number", told=lambda row: number_text(row["user"])),
+        "median": Cell("Median user", "number", told=lambda row: number_text(row["median"])),
         "below": Cell("Share of users below", "percent", 0),
     }
     return Drawn(table, cells=cells, shown=SHOWN_FEATURES, said="Where this user stands among all others.")

@@ -113,7 +113,7 @@ def _list(reader: Reader, filters: Filters) -> Drawn:
     unit, dims = reader.spec.unit, [name for name in table.columns if name not in ("user_id", "value", "low", "high", "risk")]
     cells = {
         "user_id": Cell("User"),
-        **{dim: Cell(words(dim)) for dim in dims},
+        **{dim: _dim_cell(dim) for dim in dims},
         "value": Cell(f"Predicted spend, {scores.horizon_days} days", "number", 2, unit),
         "low": Cell("Low", "number", 2, unit),
         "high": Cell("High", "number", 2, unit),
@@ -121,6 +121,10 @@ def _list(reader: Reader, filters: Filters) -> Drawn:
     }
     note = f"{number_text(float(min(12, table.height)))} of {number_text(float(table.height))}; the CSV holds them all."
     return Drawn(table, cells=cells, said="The most valuable users at risk.", note=note)
+
+
+def _dim_cell(dim: str) -> Cell:
+    return Cell(words(dim), told=lambda row: words(str(row[dim])))
 
 
 def _top(reader: Reader, filters: Filters) -> Drawn:
