@@ -25,7 +25,8 @@ def put_day(warehouse, day, rows):
 
 def test_every_hour_of_the_log_is_counted_once(app):
     counted = app.engine.rows(f"SELECT day, hour, events FROM {app.relation(HOURS)}")
-    slow = Counter((day, ts.hour) for day, ts in app.engine.rows(f"SELECT day, ts FROM {app.relation('events')}"))
+    log = app.engine.frame(f"SELECT day, ts FROM {app.relation('events')}")
+    slow = Counter((day, ts.hour) for day, ts in log.iter_rows())
     assert {(day, hour): events for day, hour, events in counted} == slow
 
 

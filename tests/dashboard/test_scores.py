@@ -74,7 +74,7 @@ def test_forecast_against_observed_adds_up_the_log(app, reader):
     assert table["users"].sum() == app.frame("predictions", only=[{"as_of": str(begins)}]).height
 
 
-@pytest.mark.parametrize("name", ["active_users", "revenue", "arpu", "stickiness", "paying_share"])
+@pytest.mark.parametrize("name", ["active_users", "revenue", "arpu", "sessions_per_user", "paying_share"])
 @pytest.mark.parametrize("by", ["channel", "country"])
 def test_effects_add_up_to_the_change(reader, name, by):
     why = moved(reader, name, Filters(), by=by)

@@ -1,5 +1,6 @@
 """A warehouse becomes a Vizro app: one page a view, one callback that fills it, one route for every CSV."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -126,6 +127,10 @@ def _filled(reader: Reader, name: str, query: str) -> tuple[Any, str]:
             made = body(view, reader, filters)
     except SojournError as mistake:
         return problem(str(mistake)), str(mistake)
+    except Exception as fault:  # ours: whoever looks at the page gets a sentence, whoever runs the server the traceback
+        logging.getLogger(__name__).exception("page %s with filters %r", name, query)
+        told = f"The server met a fault of its own ({type(fault).__name__}). Its log says where; the other pages still work."
+        return problem(told), told
     return html.Div(made, **{"data-query": query}), f"{view.title} is shown."
 
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import polars as pl
 
-from sojourn.core import BadInput
+from sojourn.core import BadInput, EmptyInput
 from sojourn.dashboard.boards import metric
 from sojourn.dashboard.filters import Filters
 from sojourn.dashboard.homes import is_ratio
@@ -40,12 +40,15 @@ class Moved:
 def moved(reader: Reader, name: str, filters: Filters, *, by: str) -> Moved:
     """Why a metric moved between its last two periods that are over, by one dimension.
 
-    Raises `BadInput` when fewer than two periods are over, and as `metric` does.
+    Raises `EmptyInput` when fewer than two periods are over, `BadInput` for a ratio that is undefined, and as `metric`.
     """
     table = metric(reader, name, filters, by=[by])
     over = table.group_by("start").agg(pl.col("mature").all()).filter("mature")["start"].sort()
     if over.len() < 2:
-        raise BadInput(f"What moved {name!r} takes two periods that are over, and there are {over.len()}. Widen the dates.")
+        raise EmptyInput(
+            f"What moved {name!r} takes two periods that are over, and there are {over.len()}. Widen the dates, or choose a "
+            "shorter period."
+        )
     start, end = over[-2], over[-1]
     ratio = is_ratio(name)
     before, after = (_sides(table.filter(pl.col("start") == day), by, ratio=ratio) for day in (start, end))

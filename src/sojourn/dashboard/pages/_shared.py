@@ -51,6 +51,8 @@ def over_time(
         if by and spec.numerator == "cost":
             # A channel that never cost anything is free, which is no line along the bottom.
             table = table.filter(pl.col("numerator").sum().over(by) > 0)
+        if table.is_empty():
+            return nothing(f"{spec.title}: nothing is known of these days yet. Widen the dates, or choose a longer period.")
         style, unit = style_of(spec), unit_of(spec, reader)
         figure = time_chart(table, grain=grain, name=spec.title, style=style, unit=unit, bars=bars, by=by, order=channels(reader))
         return Drawn(table, figure, said=said_of(table, spec.title, reader, filters))

@@ -13,6 +13,7 @@ from sojourn.evaluate.formats import number_text
 from sojourn.metrics import METRICS
 
 Z = 1.959964
+TOO_YOUNG = "No cohort is old enough for one more period to be over. Choose a shorter period, or come back later."
 KEY_AGES = {"day": (1, 7, 28), "week": (1, 4, 8, 12), "month": (1, 3, 6)}
 SHOWN_COHORTS = {"day": 60, "week": 26, "month": 24}
 
@@ -58,7 +59,7 @@ def _triangle(name: str) -> Part:
         # At age 0 everybody is there by definition: that column would take the colour from all others.
         shown = table.filter(pl.col("age") > 0) if name == "retention" else table
         if shown.is_empty():
-            return nothing("No cohort is a period old yet. Come back tomorrow, or choose a shorter period.")
+            return nothing(TOO_YOUNG)
         figure = triangle_chart(shown, grain=grain, style=style, unit=unit)
         note = "Grey cells are not over yet, or not seen whole." if not table["mature"].all() else ""
         said = f"{spec.title}: {table['cohort'].n_unique()} cohorts, oldest {table['cohort'].min()}."
@@ -73,12 +74,14 @@ def _curve(reader: Reader, filters: Filters) -> Drawn:
         return nothing(no_metric("retention", reader))
     table = by_age(cohort_table(reader, filters, "retention"))
     if table.is_empty():
-        return nothing("No cohort is old enough yet for one period to be over. Come back tomorrow.")
+        return nothing(TOO_YOUNG)
     grain = grain_of(reader, filters)
     shown = table.filter(pl.col("age") > 0)
+    if shown.is_empty():
+        return nothing(TOO_YOUNG)
     figure = curve_chart(shown, x="age", x_title=f"{grain.capitalize()}s since the first")
     said = f"Retention falls to {number_text(shown['value'][-1], style='percent')} at {grain} {shown['age'][-1]}."
-    return Drawn(table, figure, said=said if shown.height else "")
+    return Drawn(table, figure, said=said)
 
 
 def _curves_by_channel(reader: Reader, filters: Filters) -> Drawn:
@@ -92,7 +95,7 @@ def _curves_by_channel(reader: Reader, filters: Filters) -> Drawn:
         table = table.filter(pl.col("cohort") <= filters.end)
     found = by_age(table, by=[channel]).filter(pl.col("age") > 0)
     if found.is_empty():
-        return nothing("No cohort is old enough yet for one period to be over. Come back tomorrow.")
+        return nothing(TOO_YOUNG)
     grain = grain_of(reader, filters)
     figure = curve_chart(found.drop("low", "high"), x="age", x_title=f"{grain.capitalize()}s since the first", by=channel, order=channels(reader))
     return Drawn(found, figure, said=f"Retention by age for {found[channel].n_unique()} channels.")
