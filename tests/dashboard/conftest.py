@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import sleep
 
 import pytest
 
@@ -35,16 +36,22 @@ def served(root: Path) -> Iterator[str]:
     (root.parent / "dashboard.toml").write_text(f"[dashboard]\nhistory_buckets = {SPEC.history_buckets}\nweeks = {SPEC.weeks}\n")
     words = ["dashboard", "--warehouse", str(root), "--port", "0", "--config", str(root.parent / "dashboard.toml")]
     log = root.parent / "dashboard.log"
-    with log.open("w") as told:
-        process = subprocess.Popen([str(PROGRAM), *words], stderr=subprocess.PIPE, stdout=told, text=True)
-        assert process.stderr is not None
-        line = process.stderr.readline()
-        assert line.startswith("http://127.0.0.1:"), line + process.stderr.read()
+    with log.open("w") as told, subprocess.Popen([str(PROGRAM), *words], stdout=told, stderr=told) as process:
         try:
-            yield line.split("/ ")[0]
+            yield _listens(process, log)
         finally:
             process.terminate()
-            process.wait(timeout=20)
+
+
+def _listens(process: subprocess.Popen[bytes], log: Path) -> str:
+    """The address that the server says once it listens."""
+    for _ in range(600):
+        said = log.read_text()
+        if said.startswith("http://127.0.0.1:") and "\n" in said:
+            return said.split("/ ")[0]
+        assert process.poll() is None, said
+        sleep(0.1)
+    raise AssertionError(f"the server did not say that it listens: {log.read_text()}")
 
 
 @pytest.fixture(scope="session")
