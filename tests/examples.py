@@ -56,7 +56,7 @@ from sojourn.lifetime import (
     high_spenders_at_risk,
     likely_high_spenders,
 )
-from sojourn.metrics import METRICS, FunnelSpec, MetricSpec, StepSpec, TouchRule, WhySpec
+from sojourn.metrics import METRICS, FunnelSpec, MetricSpec, StepSpec, SupplyDemandSpec, TouchRule, WhySpec
 from sojourn.rollups import AggregateSpec, RollupSpec
 from sojourn.warehouse import InPlace
 from tests.effects import logs
@@ -85,6 +85,7 @@ SPECS: dict[type[Spec], Spec] = {
     Split: Split(horizon_days=30, as_ofs=(date(2024, 1, 1), date(2024, 2, 1)), folds=(FOLD,)),
     SplitSpec: SplitSpec(horizon_days=30),
     StepSpec: STEP,
+    SupplyDemandSpec: SupplyDemandSpec(supply="event = 'online'", demand="event = 'ask'", served="event = 'trip'"),
     TouchRule: TouchRule(name="ads", where="event = 'ad'", channel="network"),
     WhySpec: WhySpec(name="cpi", start=date(2024, 1, 1), end=date(2024, 1, 8), by=("channel",)),
     Task: Task(name="ltv_30", kind="value", truth="spend", models=("ltv",)),

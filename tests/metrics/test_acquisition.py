@@ -182,9 +182,9 @@ def test_forecasts_begin_where_the_predictions_did_and_say_when_it_pays_back(war
     assert ahead["age"].to_list() == list(range(2, 11))
     assert ahead["forecast"].to_list() == pytest.approx([(10 + 40 * n / 10) / 2 for n in range(1, 10)])
     last = ahead.row(-1, named=True)
-    # The variance grows with the days: 20² and 40² + 30² over ten days.
-    assert last["forecast_low"] == pytest.approx((46 - (400 * 0.9) ** 0.5) / 2)
-    assert last["forecast_high"] == pytest.approx((46 + (2500 * 0.9) ** 0.5) / 2)
+    # In the last days one user spent 10: 100 / 10 of variance for each unit of the 36 expected by then.
+    assert last["forecast_low"] == pytest.approx((46 - 1.28155 * 360**0.5) / 2, abs=1e-4)
+    assert last["forecast_high"] == pytest.approx((46 + 1.28155 * 360**0.5) / 2, abs=1e-4)
     assert table.filter(pl.col("age") > 1)["value"].null_count() == 9
     paid = warehouse.frame("metric_payback").filter(pl.col("grain") == "week", pl.col("channel") == "organic")
     # Margin 0.7 (10 + 4 n) reaches 30 at n = 8.2, so at age 1 + 9.

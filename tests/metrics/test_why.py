@@ -10,7 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sojourn.core import BadInput, BadSpec, MissingColumn, MissingTable
-from sojourn.metrics import WhySpec, ratio_parts, sum_parts, why_chart, why_moved
+from sojourn.events import WorldSpec, simulate
+from sojourn.metrics import (
+    BoardSpec,
+    WhySpec,
+    backfill_board,
+    metric_table,
+    ratio_parts,
+    sum_parts,
+    why_chart,
+    why_moved,
+)
+from tests.metrics.growth import event, numbered, put_log
 
 Segments = dict[tuple[str, ...], tuple[Fraction, Fraction]]
 A, B = date(2025, 1, 6), date(2025, 1, 13)
@@ -134,10 +145,35 @@ def test_a_sum_has_no_rate_and_its_chart_gathers_the_small_ones(warehouse):
     assert sum(bars.y[1:-1]) == 190
 
 
+def test_metrics_of_a_board_are_explained_wherever_they_lie(warehouse):
+    simulate(warehouse, WorldSpec(users=250, days=28, start=date(2025, 1, 6), seed=5))
+    board = BoardSpec(active="event = 'launch'", portrait_dims=("channel", "os"))
+    backfill_board(warehouse, board)
+    asked = {"start": A, "end": B, "by": ("channel", "os")}
+    for name, more in [
+        ("arpu", {}),
+        ("active_users", {}),
+        ("retention", {"age": 1}),
+        ("lifecycle", {"where": {"state": "new"}}),
+    ]:
+        why = why_moved(warehouse, WhySpec(name=name, **asked, **more), board=board)
+        whole = metric_table(warehouse, board, name, grain="week")
+        if "age" in more:
+            whole = whole.filter(pl.col("age") == 1).with_columns(start="cohort")
+        if "where" in more:
+            whole = whole.filter(pl.col("state") == "new")
+        ends = [whole.filter(pl.col("start") == day)["value"].item() for day in (A, B)]
+        assert [float(why.before), float(why.after)] == pytest.approx(ends)
+        assert why.before + sum(part.effect for part in why.parts) == why.after
+    with pytest.raises(BadInput, match=r"retention is told by cohort and age\. Say which age: --age 7"):
+        why_moved(warehouse, WhySpec(name="retention", **asked), board=board)
+
+
 def test_what_cannot_be_explained_is_refused_in_a_sentence(warehouse):
     asked = {"name": "revenue", "start": A, "end": B, "by": ("channel",)}
-    with pytest.raises(MissingTable, match=r"there is no metric 'revenue'.*Make the tables first"):
-        why_moved(warehouse, WhySpec(**asked))
+    put_log(warehouse, numbered([event("ann", "launch", 0)]))
+    with pytest.raises(MissingTable, match="there is no metric 'revenues' on board 'users', nor a table of it"):
+        why_moved(warehouse, WhySpec(**{**asked, "name": "revenues"}))
     put_metric(warehouse, "revenue", [("ads", "DE", 1, None)], start=A)
     with pytest.raises(
         BadInput, match=r"no week that starts on 2025-01-13; it has 1 of them, 2025-01-06 to 2025-01-06"

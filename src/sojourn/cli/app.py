@@ -5,10 +5,23 @@ import sys
 import typer
 
 from sojourn import __version__
-from sojourn.cli import dashboard, demo, effects, events, features, ingest, ltv, retention, rollup, simulate, verify
+from sojourn.cli import (
+    dashboard,
+    demo,
+    effects,
+    events,
+    features,
+    ingest,
+    ltv,
+    metrics,
+    retention,
+    rollup,
+    simulate,
+    verify,
+)
 from sojourn.core import SojournError, say
 
-VERBS = (demo, ingest, events, simulate, rollup, features, ltv, retention, effects, dashboard, verify)
+VERBS = (demo, ingest, events, simulate, rollup, features, metrics, ltv, retention, effects, dashboard, verify)
 
 app = typer.Typer(
     name="sojourn",

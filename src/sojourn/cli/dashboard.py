@@ -17,7 +17,9 @@ def dashboard(
     warehouse: WAREHOUSE = Path("warehouse"),
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Where to listen; 0: any port that is free.")] = 8050,
     host: Annotated[str, typer.Option(help="Who may ask: 127.0.0.1 is this machine alone.")] = "127.0.0.1",
-    check: Annotated[bool, typer.Option("--check", help="Make every chart once, print what it holds, and end.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Make every chart once, print what it holds, and end.")
+    ] = False,
     prepare: Annotated[
         bool, typer.Option("--prepare", help="Write what the pages need of their own, verify the warehouse, and end.")
     ] = False,
@@ -67,4 +69,6 @@ def _prepare(settings: dict[str, Any], store: Any, spec: Any) -> None:
     found = verify(store, rollups=rollups_from(settings), features=features, spec=VerifySpec())
     write_checks(store, found.rows(), checked_at=datetime.now(UTC))
     wrong = sum(check.verdict == "wrong" for check in found.checks)
-    typer.echo(f"hours: {hours} days written\nhistory: {buckets} files written\nchecks: {len(found.checks)}, {wrong} wrong")
+    typer.echo(
+        f"hours: {hours} days written\nhistory: {buckets} files written\nchecks: {len(found.checks)}, {wrong} wrong"
+    )

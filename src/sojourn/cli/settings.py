@@ -8,7 +8,20 @@ from sojourn.core import BadSpec, UnreadableSource
 from sojourn.warehouse import EngineSpec, Warehouse, WarehouseSpec
 
 DEFAULT = Path("sojourn.toml")
-SECTIONS = ("warehouse", "engine", "ingest", "rollups", "features", "lifetime", "retention", "effects", "metrics", "dashboard")
+SECTIONS = (
+    "warehouse",
+    "engine",
+    "ingest",
+    "rollups",
+    "features",
+    "lifetime",
+    "retention",
+    "effects",
+    "metrics",
+    "dashboard",
+    "acquisition",
+    "supply_demand",
+)
 
 
 def read_settings(path: Path | None) -> dict[str, Any]:

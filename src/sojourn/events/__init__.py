@@ -1,5 +1,6 @@
 """Raw rows of any source come in; the event log comes out, with its users, items and costs beside it."""
 
+from sojourn.events._market_spec import MarketSpec
 from sojourn.events._resettle import Touched
 from sojourn.events._world_belief import best_activity
 from sojourn.events._world_spec import PushPlan, WorldSpec
@@ -10,6 +11,7 @@ from sojourn.events.complete_journey import COMPLETE_JOURNEY_ZONE, ingest_comple
 from sojourn.events.forget import days_of_users, erase_identities, erase_users, known_among, leave_tombstones
 from sojourn.events.in_place import Registration, register_events
 from sojourn.events.ingest import ingest
+from sojourn.events.market import MarketReport, simulate_market
 from sojourn.events.merge import MergeReport, aliases_of, merge_identities
 from sojourn.events.portraits import users_as_of
 from sojourn.events.report import IngestReport
@@ -22,6 +24,8 @@ __all__ = [
     "Finding",
     "IngestReport",
     "IngestSpec",
+    "MarketReport",
+    "MarketSpec",
     "MergeReport",
     "PushPlan",
     "Registration",
@@ -43,6 +47,7 @@ __all__ = [
     "merge_identities",
     "register_events",
     "simulate",
+    "simulate_market",
     "truth_activity",
     "truth_days",
     "truth_warehouse",

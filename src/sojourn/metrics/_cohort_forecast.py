@@ -6,12 +6,14 @@ from datetime import date
 import polars as pl
 
 from sojourn.metrics._cohort_curves import DIMS, Cells, Grain, period_start
-from sojourn.metrics._log import ONE_DAY
+from sojourn.metrics._log import ONE_DAY, open_log
 from sojourn.metrics.attribution import ACQUIRED
+from sojourn.metrics.rates import rated
 from sojourn.warehouse import Warehouse
 from sojourn.warehouse.engine import identifier
 
 PREDICTIONS = "predictions"
+NORMAL_80 = 1.2815515655446004  # the normal law lies within so many standard deviations with a chance of 80 %
 KEYS = ["acquired_on", *DIMS]
 
 
@@ -20,9 +22,10 @@ def forecasts(warehouse: Warehouse, cells: Cells, *, grain: Grain) -> pl.DataFra
     but the keys: what the whole cohort is expected to have brought by ages beyond those known when predicted.
 
     From the latest predictions made by `as_of`: what was known then, and the sum of `ltv_<N>` over its entities at N
-    days from then; straight lines between. The band adds up the users' own intervals as if they erred independently
-    (roots of sums of squares), so it holds the luck of users and not a fault that all share. An age is left out when
-    any day of the cohort has no prediction that reaches it. None when there are no predictions of this entity.
+    days from then; straight lines between. The band holds the sum with a chance of 80 % as far as the luck of users
+    goes, who are taken to spend independently of each other, and not a fault of the model that all share: its variance
+    is that sum times the dispersion of the log's last N days, sum(x²) / sum(x) over what each entity spent. An age is
+    left out when any day of the cohort has no prediction that reaches it. None without predictions of this entity.
     """
     as_of, horizons = _latest(warehouse, cells)
     if as_of is None or not horizons:
@@ -34,12 +37,13 @@ def forecasts(warehouse: Warehouse, cells: Cells, *, grain: Grain) -> pl.DataFra
     days = cells.cohorts.filter(pl.col("acquired") > 0).group_by(cohort, *DIMS).agg(days=pl.len())
     spent = cells.cohorts.group_by(cohort, *DIMS).agg(pl.col("acquired", "cost").sum())
     summed = ahead.group_by(cohort, *DIMS, "age").agg(
-        pl.col("base", "coming", "var_low", "var_high").sum(), pl.col("is_ahead").any(), told=pl.len()
+        pl.col("base", "coming", "variance").sum(), pl.col("is_ahead").any(), told=pl.len()
     )
     whole = summed.join(days, on=["cohort", *DIMS]).filter(pl.col("told") == pl.col("days"), pl.col("is_ahead"))
     share = _margin_share(cells)
     found = whole.join(spent, on=["cohort", *DIMS]).join(share, on="channel").sort("cohort", *DIMS, "age")
-    low, high = pl.col("coming") - pl.col("var_low").sqrt(), pl.col("coming") + pl.col("var_high").sqrt()
+    half = NORMAL_80 * pl.col("variance").sqrt()
+    low, high = pl.max_horizontal(pl.col("coming") - half, 0.0), pl.col("coming") + half
     base, base_margin = pl.col("base"), pl.col("base") * pl.col("share")
     money = {"revenue": pl.col("coming"), "low": low, "high": high}
     return found.select(
@@ -72,21 +76,44 @@ def _relation(warehouse: Warehouse, as_of: date) -> str:
 
 
 def _expected(warehouse: Warehouse, cells: Cells, *, as_of: date, horizons: list[int]) -> pl.DataFrame:
-    """Per cohort day: entities `missing` a prediction, and for each horizon the sum and both squared half-widths."""
+    """Per cohort day: entities `missing` a prediction, and for each horizon the sum and its variance."""
     entity = identifier(cells.spec.attribution.entity)
     days = cells.done["acquired_on"].unique().to_list()
     places = [cells.spec.place(day) for day in sorted(days) if day < as_of]
     latest = f"row_number() OVER (PARTITION BY {entity} ORDER BY acquisition DESC) AS place"
     owners = f"SELECT *, {latest} FROM {warehouse.relation(ACQUIRED, only=places)}"
-    sums = []
-    for n in horizons:
-        low, high = f"greatest(p.ltv_{n} - p.ltv_{n}_low, 0)", f"greatest(p.ltv_{n}_high - p.ltv_{n}, 0)"
-        sums.append(f"sum(p.ltv_{n}) AS coming_{n}, sum({low} * {low}) AS low_{n}, sum({high} * {high}) AS high_{n}")
-    return warehouse.engine.frame(
+    sums = [f"sum(p.ltv_{n}) AS coming_{n}" for n in horizons]
+    found = warehouse.engine.frame(
         f"SELECT o.day AS acquired_on, channel, campaign, count(*) - count(p.{entity}) AS missing, {', '.join(sums)} "
         f"FROM ({owners}) AS o LEFT JOIN {_relation(warehouse, as_of)} AS p ON p.{entity} = o.{entity} "
         "WHERE place = 1 GROUP BY 1, 2, 3"
     )
+    spread = {n: _dispersion(warehouse, cells, as_of=as_of, days=n) for n in horizons}
+    return found.with_columns(
+        (pl.col(f"coming_{n}").clip(lower_bound=0.0) * spread[n]).alias(f"variance_{n}") for n in horizons
+    )
+
+
+def _dispersion(warehouse: Warehouse, cells: Cells, *, as_of: date, days: int) -> float:
+    """What the variance of a sum of spends is for each unit of its mean, as of the log's days before `as_of`.
+
+    sum(x²) / sum(x), with x what an entity spent in them, is that of spends whose means were all alike and small; where
+    means differ and are known it is more than needed. So the band errs on the wide side.
+    """
+    log = open_log(warehouse, as_of=as_of)
+    recent = log.between(as_of - days * ONE_DAY, as_of)
+    if not recent:
+        return 0.0
+    rows = log.rows(recent)
+    rate = "1"
+    if "currency" in log.columns:
+        rows, rate = rated(warehouse, rows, currency=cells.spec.currency, what="events"), "rate"
+    entity = identifier(cells.spec.attribution.entity)
+    each = (
+        f"SELECT CAST(sum(amount * {rate}) AS DOUBLE) AS x FROM {rows} AS r WHERE amount IS NOT NULL GROUP BY {entity}"
+    )
+    [(squares, total)] = warehouse.engine.rows(f"SELECT sum(x * x), sum(x) FROM ({each}) AS e")
+    return float(squares) / float(total) if total and total > 0 else 0.0
 
 
 def _ahead(cells: Cells, expected: pl.DataFrame, *, as_of: date, horizons: list[int]) -> pl.DataFrame:
@@ -101,19 +128,17 @@ def _ahead(cells: Cells, expected: pl.DataFrame, *, as_of: date, horizons: list[
     days = days.join(gone, on=KEYS, how="left").with_columns(
         pl.when("is_gone").then(0.0).otherwise(pl.col(name)).alias(name)
         for n in horizons
-        for name in (f"coming_{n}", f"low_{n}", f"high_{n}")
+        for name in (f"coming_{n}", f"variance_{n}")
     )
     dense = days.join(ages, how="cross").join(known, on=[*KEYS, "age"], how="left").sort(*KEYS, "age")
     ahead = (pl.col("acquired_on") + pl.duration(days=pl.col("age")) - as_of).dt.total_days() + 1
-    lines = {name: _line(ahead, name, horizons) for name in ("coming", "low", "high")}
     return dense.select(
         *KEYS,
         "age",
         base=pl.col("revenue").fill_null(0.0).cum_sum().over(KEYS),
         is_ahead=ahead > 0,
-        coming=lines["coming"],
-        var_low=lines["low"],
-        var_high=lines["high"],
+        coming=_line(ahead, "coming", horizons),
+        variance=_line(ahead, "variance", horizons),
     ).filter(pl.col("coming").is_not_null())
 
 

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from sojourn.core import BadInput, MissingTable, fingerprint, missing_columns
 from sojourn.metrics.catalogue import MetricSpec, metrics_of
-from sojourn.metrics.spec import TEST_ACCOUNTS, BoardSpec
+from sojourn.metrics.spec import TEST_ACCOUNTS, BoardSpec, MetricsSpec
 from sojourn.rollups import AggregateSpec, Ledger, RollupSpec, ledger, state_column
 from sojourn.rollups.grains import ONE_DAY
 from sojourn.rollups.lifting import source_rows
@@ -37,6 +37,14 @@ def default_board(warehouse: Warehouse, *, name: str = "users") -> BoardSpec:
         test_accounts=TEST_ACCOUNTS if TEST_ACCOUNTS in there else None,
         amount="amount" if "amount" in found else None,
     )
+
+
+def boards_of(warehouse: Warehouse, spec: MetricsSpec) -> dict[str, BoardSpec]:
+    """The boards that are declared, by name; without any, the default one."""
+    if spec.boards:
+        return dict(spec.boards)
+    board = default_board(warehouse)
+    return {board.name: board}
 
 
 def board_rollup(board: BoardSpec) -> RollupSpec:
@@ -192,6 +200,16 @@ def counted(warehouse: Warehouse, board: BoardSpec, *, end: date = date.max) -> 
     Raises what a rollup raises for a source, columns or conditions that are not there or mean nothing, `MissingTable`
     and `MissingColumn` for portraits, and `BadInput` for metrics the board cannot serve.
     """
+    found = _ledger(warehouse, board, end=end)
+    return Counted(warehouse, board, after(found, build(warehouse, found, date.min, end)))
+
+
+def counted_as_is(warehouse: Warehouse, board: BoardSpec, *, end: date = date.max) -> Counted:
+    """The same with the partials as they stand: nothing is built."""
+    return Counted(warehouse, board, _ledger(warehouse, board, end=end))
+
+
+def _ledger(warehouse: Warehouse, board: BoardSpec, *, end: date) -> Ledger:
     metrics_of(board)
     if not isinstance(warehouse.engine, DuckDBEngine):
         raise BadInput(
@@ -205,7 +223,7 @@ def counted(warehouse: Warehouse, board: BoardSpec, *, end: date = date.max) -> 
             f"Board {board.name!r} was counted by another definition: its entity, active, exclude, money or event_dims "
             f"have changed. Count it anew: sojourn metrics backfill --rebuild, or give the board another name."
         )
-    return Counted(warehouse, board, after(found, build(warehouse, found, date.min, end)))
+    return found
 
 
 def portrait_columns(warehouse: Warehouse, table: str) -> dict[str, str]:

@@ -172,8 +172,8 @@ def _next(at: int, funnel: FunnelSpec) -> str:
     later = f"r.ts >= b.reached.ts AND r.event_id <> b.reached.id AND r.ts <= f.reached.ts + {limit}"
     return (
         f"at{at} AS MATERIALIZED (SELECT b.who, b.start, min({{'ts': r.ts, 'id': r.event_id}}) AS reached "
-        f"FROM at{at - 1} AS b JOIN at1 AS f ON f.who = b.who AND f.start = b.start JOIN rows AS r ON r.who = b.who AND r.s{at} AND "
-        f"{later} GROUP BY b.who, b.start)"
+        f"FROM at{at - 1} AS b JOIN at1 AS f ON f.who = b.who AND f.start = b.start "
+        f"JOIN rows AS r ON r.who = b.who AND r.s{at} AND {later} GROUP BY b.who, b.start)"
     )
 
 

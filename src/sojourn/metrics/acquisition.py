@@ -1,14 +1,13 @@
 """A declared board comes in; the metric tables of acquisition, cost, value and payback go out."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
 import polars as pl
 
-from sojourn.core import fingerprint
 from sojourn.metrics._cohort_curves import DIMS, Cells, Grain, curves, period_end, period_start, read_cells
 from sojourn.metrics._cohort_forecast import forecasts, predicted_on
+from sojourn.metrics._partitions import EXACT, publish
 from sojourn.metrics.acquired_value import write_acquired_value
 from sojourn.metrics.acquisition_spec import AcquisitionSpec
 from sojourn.metrics.attribution import AcquiredReport, write_acquired
@@ -17,7 +16,6 @@ from sojourn.metrics.costs import check_channels
 from sojourn.metrics.payback import payback_table
 from sojourn.warehouse import Warehouse
 
-EXACT = pl.Decimal(38, 4)
 PAYBACK = "metric_payback"
 
 
@@ -69,6 +67,14 @@ class AcquisitionReport:
     cost_outside: float
     predicted_on: date | None
 
+    def told(self) -> str:
+        """The report in a line."""
+        ahead = f"forecast from {self.predicted_on} on" if self.predicted_on else "no predictions to forecast from"
+        return (
+            f"{len(self.acquired.built):,} days attributed, {self.acquired.current:,} current; "
+            f"{self.written:,} partitions of metrics written, {self.current:,} current; {ahead}"
+        )
+
 
 def write_acquisition(warehouse: Warehouse, spec: AcquisitionSpec, *, as_of: date | None = None) -> AcquisitionReport:
     """Bring every table of a board up to the last day before `as_of` (default: of the log).
@@ -90,7 +96,7 @@ def write_acquisition(warehouse: Warehouse, spec: AcquisitionSpec, *, as_of: dat
         tables = {name: table for name, table in tables.items() if name not in NEEDS_COSTS | {"payback"}}
     written = current = 0
     for name, table in tables.items():
-        new, old = _publish(warehouse, f"metric_{name}", table, board=spec.name)
+        new, old = publish(warehouse, f"metric_{name}", table, board=spec.name)
         written, current = written + new, current + old
     return AcquisitionReport(done, written, current, cells.cost_outside, predicted_on(warehouse, cells))
 
@@ -172,30 +178,3 @@ def _ratio(numerator: str, denominator: str | None) -> list[pl.Expr]:
     bottom = pl.col(denominator).cast(EXACT)
     value = pl.when(bottom != 0).then(top.cast(pl.Float64) / bottom.cast(pl.Float64))
     return [value.alias("value"), top.alias("numerator"), bottom.alias("denominator")]
-
-
-def _publish(warehouse: Warehouse, table: str, rows: pl.DataFrame, *, board: str) -> tuple[int, int]:
-    """Write a metric's partitions whose rows differ, and drop those of periods that are gone; written and current."""
-    written = current = 0
-    with warehouse.writing(table) as writer:
-        stored = {
-            (info.partition["grain"], info.partition["start"]): info.fingerprint
-            for info in warehouse.partitions(table, keep=lambda place: place["board"] == board)
-        }
-        wanted = _parts(rows)
-        for grain, start in set(stored) - set(wanted):
-            writer.drop({"board": board, "grain": grain, "start": start})
-        for (grain, start), part in sorted(wanted.items()):
-            mark = fingerprint("metric", table, part.write_csv())
-            if stored.get((grain, start)) == mark:
-                current += 1
-                continue
-            keys = [name for name in ("cohort", *DIMS, "age") if name in part.columns]
-            writer.put({"board": board, "grain": grain, "start": start}, part, order_by=keys, fingerprint=mark)
-            written += 1
-    return written, current
-
-
-def _parts(rows: pl.DataFrame) -> Mapping[tuple[str, str], pl.DataFrame]:
-    parts = rows.partition_by("grain", "start", as_dict=True, include_key=False)
-    return {(str(grain), str(start)): part for (grain, start), part in parts.items()}

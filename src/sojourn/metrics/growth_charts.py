@@ -10,6 +10,7 @@ from sojourn.core import BadInput, need_columns
 from sojourn.evaluate import number_text
 from sojourn.evaluate.parts import Style
 from sojourn.evaluate.theme import COLORS, color_of, plotly_template
+from sojourn.metrics.catalogue import Grain
 from sojourn.metrics.why import Why
 
 
@@ -31,7 +32,7 @@ def why_chart(why: Why, *, most: int = 8, style: Style = "number", unit: str = "
     texts = [_text(ends[0], style, unit), *(_text(each, style, unit, change=True) for each in effects)]
     figure = _figure(height=420)
     figure.add_waterfall(
-        x=[str(why.spec.start), *names, str(why.spec.end)],
+        x=[period_text(why.spec.start, why.spec.grain), *names, period_text(why.spec.end, why.spec.grain)],
         y=[ends[0], *effects, ends[1]],
         measure=["absolute", *["relative"] * len(effects), "total"],
         text=[*texts, _text(ends[1], style, unit)],
@@ -65,6 +66,7 @@ def payback_chart(
     by: str = "channel",
     cohort: date | None = None,
     only: Sequence[str] | None = None,
+    grain: Grain = "month",
     label: str = "Margin ÷ acquisition cost",
 ) -> Any:
     """Cohorts' way to their payback: observed as a solid line, forecast dashed with its band, paid back at 1.
@@ -86,7 +88,8 @@ def payback_chart(
     order = curves.filter("is_observed").group_by(line).agg(pl.col("value").last()).sort("value", descending=True)
     names = order[line].to_list() if cohort is not None else sorted(curves[line].unique())
     for index, name in enumerate(names):
-        _draw_line(figure, curves.filter(pl.col(line) == name).sort("age"), name=str(name), index=index)
+        label_of_line = str(name) if cohort is not None else period_text(name, grain)
+        _draw_line(figure, curves.filter(pl.col(line) == name).sort("age"), name=label_of_line, index=index)
     figure.add_hline(
         y=1,
         line={"color": COLORS["muted"], "width": 1.5, "dash": "dot"},
@@ -96,6 +99,44 @@ def payback_chart(
     )
     figure.update_xaxes(title_text="Days since acquisition", rangemode="tozero", showgrid=False)
     return figure.update_yaxes(title_text=label, ticksuffix="×", tickformat=".3~g", rangemode="tozero")
+
+
+def retention_chart(table: pl.DataFrame, *, by: str = "channel") -> Any:
+    """The share of those acquired that is active at each age, one line per value of `by`, cohorts together.
+
+    `table` is `metric_acquired_retention` of one grain. An age counts those who have reached it; the first day, on
+    which everybody is active, is left out.
+    """
+    need_columns(table, [by, "age", "numerator", "denominator"], where="metrics.retention_chart")
+    summed = table.filter(pl.col("age") > 0).group_by(by, "age").agg(pl.col("numerator", "denominator").sum())
+    whole = summed.with_columns(pl.col("numerator", "denominator").cast(pl.Float64)).filter(pl.col("denominator") > 0)
+    # Ages that only a handful has reached are noise: they end a line before its tail frays.
+    most = whole.group_by(by).agg(most=pl.col("denominator").max())
+    whole = whole.join(most, on=by).filter(pl.col("denominator") >= 0.2 * pl.col("most")).sort("age")
+    figure = _figure(height=400)
+    for index, name in enumerate(most.sort("most", by, descending=[True, False])[by]):
+        rows = whole.filter(pl.col(by) == name)
+        figure.add_scatter(
+            x=rows["age"].to_list(),
+            y=(rows["numerator"] / rows["denominator"]).to_list(),
+            name=str(name),
+            mode="lines",
+            line={"color": color_of(index), "width": 2.2, "shape": "spline", "smoothing": 0.4},
+            hovertemplate=f"{name}<br>day %{{x}}: %{{y:.1%}}<extra></extra>",
+        )
+    figure.update_xaxes(title_text="Days since acquisition", showgrid=False, rangemode="tozero")
+    return figure.update_yaxes(title_text="Share active that day", tickformat=".0%", rangemode="tozero")
+
+
+def period_text(start: date, grain: Grain) -> str:
+    """A period as people name it.
+
+    >>> period_text(date(2025, 3, 1), "month"), period_text(date(2025, 3, 3), "week")
+    ('March 2025', 'week of 3 Mar 2025')
+    """
+    if grain == "month":
+        return f"{start:%B %Y}"
+    return f"{'week of ' if grain == 'week' else ''}{start.day} {start:%b %Y}"
 
 
 def cohort_lines(rows: pl.DataFrame, *, line: str) -> pl.DataFrame:

@@ -2,19 +2,28 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 
 import polars as pl
 from pydantic import Field, field_validator, model_validator
 
-from sojourn.core import BadInput, MissingTable, Spec, missing_columns
-from sojourn.metrics.catalogue import Grain
+from sojourn.core import BadInput, MissingTable, Spec, UnreadableSource, missing_columns
+from sojourn.metrics._counted import default_board
+from sojourn.metrics.acquisition import ACQUISITION_METRICS
+from sojourn.metrics.catalogue import Grain, metrics_of
+from sojourn.metrics.spec import BoardSpec
+from sojourn.metrics.supply_demand import MARKET_METRICS
+from sojourn.metrics.tables import metric_relation
 from sojourn.warehouse import Warehouse
 
-FIGURES = frozenset({"value", "numerator", "denominator", "mature", "board", "grain", "start", "cohort", "age"})
-FIGURES_AHEAD = frozenset({"forecast", "forecast_low", "forecast_high"})
+FIGURES = frozenset(
+    {"value", "numerator", "denominator", "mature", "board", "grain", "start", "cohort", "age"}
+    | {"forecast", "forecast_low", "forecast_high"}
+)
+OWN_TABLES = frozenset(f"metric_{name}" for name in (*ACQUISITION_METRICS, *MARKET_METRICS))
 Segment = tuple[str, ...]
 Sides = tuple[Fraction, Fraction]
 
@@ -132,20 +141,15 @@ class Why:
         return sum((getattr(part, side)[at] for part in self.parts), Fraction(0))
 
 
-def why_moved(warehouse: Warehouse, spec: WhySpec) -> Why:
+def why_moved(warehouse: Warehouse, spec: WhySpec, *, board: BoardSpec | None = None) -> Why:
     """Why a metric changed between two periods, from its table. Works for every additive and ratio metric.
 
-    Raises `MissingTable` for a metric without a table, `MissingColumn` for a dimension that it does not have, and
-    `BadInput` for a period without data, for a cohort metric without an age, and for a ratio without a denominator.
+    Metrics of the catalogue are those of `board` (default: the board that is assumed without settings); all others are
+    read from the table `metric_<name>`. Raises `MissingTable` for a metric without a table, `MissingColumn` for a
+    dimension that it does not have, and `BadInput` for a period without data, for a cohort metric without an age, and
+    for a ratio without a denominator.
     """
-    table = f"metric_{spec.name}"
-    if not warehouse.has(table):
-        metrics = sorted(name.removeprefix("metric_") for name in warehouse.tables() if name.startswith("metric_"))
-        raise MissingTable(
-            f"why: there is no metric {spec.name!r} in {warehouse.root}; it has {', '.join(metrics) or 'none'}. "
-            "Make the tables first: sojourn metrics backfill, or sojourn metrics acquisition"
-        )
-    before, after = (_rows(warehouse, spec, table, day) for day in (spec.start, spec.end))
+    before, after = (_rows(warehouse, spec, day, board=board) for day in (spec.start, spec.end))
     is_ratio = before["denominator"].null_count() < before.height
     both = [_sides(rows, spec.by, is_ratio=is_ratio) for rows in (before, after)]
     for rows, day in zip(both, (spec.start, spec.end), strict=True):
@@ -155,6 +159,15 @@ def why_moved(warehouse: Warehouse, spec: WhySpec) -> Why:
     parts = ratio_parts(*both) if is_ratio else sum_parts(*both)
     mature = bool(before["mature"].all() and after["mature"].all())
     return Why(spec, total[0], total[1], tuple(parts), is_ratio, mature)
+
+
+def write_why(why: Why, path: Path) -> None:
+    """Write the table of a change as CSV. Raises `UnreadableSource` when the file cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        why.table().write_csv(path)
+    except OSError as fault:
+        raise UnreadableSource(f"{path} cannot be written: {fault.strerror}. Choose another place.") from fault
 
 
 def ratio_parts(before: Mapping[Segment, Sides], after: Mapping[Segment, Sides]) -> list[Part]:
@@ -199,33 +212,60 @@ def _largest_first(parts: Sequence[Part]) -> list[Part]:
     return sorted(parts, key=lambda part: (-abs(part.effect), part.segment))
 
 
-def _rows(warehouse: Warehouse, spec: WhySpec, table: str, day: date) -> pl.DataFrame:
+def _rows(warehouse: Warehouse, spec: WhySpec, day: date, *, board: BoardSpec | None) -> pl.DataFrame:
     """The metric's rows of one period, at the age and the other texts asked for."""
+    table = f"metric_{spec.name}"
+    stored = warehouse.has(table)
+    found = _of_table(warehouse, spec, day) if stored else _of_board(warehouse, spec, day, board=board)
+    beside = [name for name in found.columns if name not in FIGURES]
+    if missing := [name for name in (*spec.by, *spec.where) if name not in beside]:
+        raise missing_columns(f"why: metric {spec.name!r}", missing=missing, found=beside)
+    for name, text in spec.where.items():
+        found = found.filter(pl.col(name).cast(pl.String) == text)
+    if "age" in found.columns:
+        if spec.age is None:
+            raise BadInput(f"why: {spec.name} is told by cohort and age. Say which age: --age 7")
+        found = found.filter(pl.col("age") == spec.age)
+    if found.is_empty():
+        at = f" at age {spec.age}" if spec.age is not None else ""
+        raise BadInput(
+            f"why: {spec.name} of board {spec.board!r} has nothing to compare in the {spec.grain} of {day}{at}. "
+            "Name a period that has data."
+        )
+    return found
+
+
+def _of_table(warehouse: Warehouse, spec: WhySpec, day: date) -> pl.DataFrame:
+    """A metric that has a table of its own, partitioned by board, grain and start."""
+    table = f"metric_{spec.name}"
     place = {"board": spec.board, "grain": spec.grain, "start": str(day)}
-    cohort = "age" in warehouse.engine.columns(f"SELECT * FROM {warehouse.relation(table)}")
-    if cohort and spec.age is None:
-        raise BadInput(f"why: {spec.name} is told by cohort and age. Say which age: --age 7")
     places = warehouse.places(table)
-    ours = [each for each in places if each["board"] == spec.board and each["grain"] == spec.grain]
-    if cohort:
-        # A cohort's cell of some age may lie in the partition of the period in which it was observed.
-        query = f"SELECT * FROM {warehouse.relation(table, only=ours)} WHERE cohort = DATE '{day}' AND age = {spec.age}"
-        rows = warehouse.engine.frame(query) if ours else pl.DataFrame()
-    else:
-        rows = warehouse.frame(table, only=[place]) if place in places else pl.DataFrame()
-    if rows.is_empty():
-        starts = [each["start"] for each in ours]
+    if place not in places:
+        starts = [each["start"] for each in places if (each["board"], each["grain"]) == (spec.board, spec.grain)]
         told = f"it has {len(starts)} of them, {min(starts)} to {max(starts)}" if starts else "it has none"
         raise BadInput(
-            f"why: {spec.name} of board {spec.board!r} has no {spec.grain} that starts on {day}"
-            f"{f' at age {spec.age}' if cohort else ''}; {told}. Name the first day of one that has data."
+            f"why: {spec.name} of board {spec.board!r} has no {spec.grain} that starts on {day}; {told}. "
+            "Name the first day of one that has data."
         )
-    beside = [name for name in rows.columns if name not in FIGURES | FIGURES_AHEAD]
-    if missing := [name for name in (*spec.by, *spec.where) if name not in beside]:
-        raise missing_columns(f"why: table {table!r}", missing=missing, found=beside)
-    for name, text in spec.where.items():
-        rows = rows.filter(pl.col(name).cast(pl.String) == text)
-    return rows
+    return warehouse.frame(table, only=[place])
+
+
+def _of_board(warehouse: Warehouse, spec: WhySpec, day: date, *, board: BoardSpec | None) -> pl.DataFrame:
+    """A metric of a board's catalogue, wherever it lies."""
+    chosen = board or default_board(warehouse)
+    known = metrics_of(chosen)
+    if spec.name not in known:
+        own = sorted(name.removeprefix("metric_") for name in warehouse.tables() if name in OWN_TABLES)
+        raise MissingTable(
+            f"why: there is no metric {spec.name!r} on board {chosen.name!r}, nor a table of it in {warehouse.root}. "
+            f"The board has {', '.join(known)}; tables of their own have {', '.join(own) or 'none'}."
+        )
+    if "cohort" in known[spec.name].beside:
+        # A cohort's cell of an age belongs to the period in which it was observed, so all periods are looked through.
+        rows = metric_relation(warehouse, chosen, spec.name, grain=spec.grain)
+        return warehouse.engine.frame(f"SELECT * FROM {rows} AS r WHERE cohort = DATE '{day}'")
+    rows = metric_relation(warehouse, chosen, spec.name, grain=spec.grain, start=day, end=day + timedelta(days=1))
+    return warehouse.engine.frame(f"SELECT * FROM {rows} AS r")
 
 
 def _sides(rows: pl.DataFrame, by: Sequence[str], *, is_ratio: bool) -> dict[Segment, Sides]:

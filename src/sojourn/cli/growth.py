@@ -1,0 +1,136 @@
+"""Further commands of `sojourn metrics`: acquisition and payback, rates, supply and demand, and why a metric moved."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sojourn.cli.options import AS_OF, CONFIG, WAREHOUSE, day_of, opened
+
+HTML = Annotated[Path | None, typer.Option(help="Write the page here.", show_default=False)]
+
+
+def attach(metrics: typer.Typer) -> None:
+    """Add the commands to the verb."""
+    metrics.command(epilog="Example: sojourn metrics acquisition --html acquisition.html")(acquisition)
+    metrics.command(epilog="Example: sojourn metrics rates rates.csv")(rates)
+    metrics.command(epilog="Example: sojourn metrics supply --warehouse ./market")(supply)
+    metrics.command(
+        epilog="Example: sojourn metrics why cpi --grain month --from 2025-01-01 --to 2025-02-01 --by channel"
+    )(why)
+
+
+def acquisition(
+    html: HTML = None,
+    board: Annotated[
+        str | None, typer.Option(help="Only this one of [acquisition.boards.<name>]; all when left out.")
+    ] = None,
+    as_of: AS_OF = None,
+    warehouse: WAREHOUSE = Path("warehouse"),
+    config: CONFIG = None,
+) -> None:
+    """Bring up to date who was acquired from where, what that cost, and what each cohort brought and will bring.
+
+    Declared in [acquisition.boards.<name>] of sojourn.toml.
+    """
+    from sojourn.core import BadSpec, say
+    from sojourn.metrics import acquisition_from, acquisition_page, write_acquisition
+
+    settings, store = opened(warehouse, config)
+    boards = acquisition_from(settings)
+    if board is not None and board not in boards:
+        raise BadSpec(
+            f"There is no board {board!r}; there are {', '.join(boards)}. Declare [acquisition.boards.{board}]."
+        )
+    chosen = [spec for name, spec in boards.items() if board in (None, name)]
+    if html is not None and len(chosen) > 1:
+        raise BadSpec(f"A page is of one board. Say which: --board {chosen[0].name}")
+    for spec in chosen:
+        report = write_acquisition(store, spec, as_of=day_of(as_of))
+        typer.echo(f"board {spec.name}: {report.told()}")
+        if report.acquired.test_accounts:
+            say(f"Left out: {report.acquired.test_accounts:,} test accounts ({spec.attribution.test_accounts}).")
+        if report.cost_outside:
+            say(f"Left out: {report.cost_outside:,.2f} {spec.currency} spent before the first day of the log.")
+        if html is not None:
+            acquisition_page(store, spec).write(html)
+            typer.echo(f"page: {html}")
+
+
+def rates(
+    file: Annotated[Path, typer.Argument(help="CSV or Parquet with the columns day, currency and rate.")],
+    warehouse: WAREHOUSE = Path("warehouse"),
+    config: CONFIG = None,
+) -> None:
+    """Declare what one unit of each foreign currency was worth on each day; replaces the rates there were."""
+    from sojourn.metrics import put_rates, read_rates
+
+    _, store = opened(warehouse, config)
+    typer.echo(f"{put_rates(store, read_rates(file)):,} rates: table rates in {warehouse}")
+
+
+def supply(as_of: AS_OF = None, warehouse: WAREHOUSE = Path("warehouse"), config: CONFIG = None) -> None:
+    """Bring supply, demand and the fill rate by place and hour up to date, as [supply_demand] declares them."""
+    from sojourn.metrics import supply_demand_from, write_supply_demand
+
+    settings, store = opened(warehouse, config)
+    spec = supply_demand_from(settings)
+    report = write_supply_demand(store, spec, as_of=day_of(as_of))
+    typer.echo(
+        f"board {spec.name}: {len(report.days):,} days counted, {report.written:,} partitions written, "
+        f"{report.current:,} current"
+    )
+
+
+def why(
+    name: Annotated[str, typer.Argument(help="The metric, such as arpu or cpi.")],
+    start: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First day of the period before.")],
+    end: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="First day of the period after.")],
+    by: Annotated[str, typer.Option(help="The dimensions to tell segments apart by: channel,country.")],
+    grain: Annotated[str, typer.Option(help="day, week or month.")] = "week",
+    age: Annotated[int | None, typer.Option(help="Of a cohort metric: the age to compare at.")] = None,
+    where: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN=TEXT", help="Only rows with this text, such as state=new.")
+    ] = None,
+    board: Annotated[str, typer.Option(help="The board of the metric.")] = "users",
+    html: HTML = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the table here.", show_default=False)] = None,
+    warehouse: WAREHOUSE = Path("warehouse"),
+    config: CONFIG = None,
+) -> None:
+    """Explain a metric's change between two periods: what each segment did to it, largest first, summing to the change.
+
+    Of a ratio, a segment's part is its rate effect (its own value changed) and its mix effect (its weight did).
+    """
+    from sojourn.cli.tables import show_frame
+    from sojourn.metrics import WhySpec, acquisition_from, boards_of, metrics_from, why_moved, why_page, write_why
+
+    settings, store = opened(warehouse, config)
+    asked = WhySpec(
+        name=name,
+        start=start.date(),
+        end=end.date(),
+        by=tuple(each.strip() for each in by.split(",") if each.strip()),
+        grain=grain,
+        board=board,
+        age=age,
+        where=_pairs(where or []),
+    )
+    found = why_moved(store, asked, board=boards_of(store, metrics_from(settings)).get(board))
+    if csv is not None:
+        write_why(found, csv)
+    if html is not None:
+        boards = acquisition_from(settings)
+        page = why_page(found, currency=boards[board].currency) if board in boards else why_page(found)
+        page.write(html)
+    show_frame(found.table(), found.told())
+
+
+def _pairs(texts: list[str]) -> dict[str, Any]:
+    from sojourn.core import BadSpec
+
+    wrong = [text for text in texts if "=" not in text]
+    if wrong:
+        raise BadSpec(f"--where {wrong[0]} has no '='. Write it as COLUMN=TEXT, such as state=new.")
+    return {name: value for name, _, value in (text.partition("=") for text in texts)}

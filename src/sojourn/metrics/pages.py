@@ -1,0 +1,94 @@
+"""A metric's table comes in; text for the terminal, CSV and JSON, and a page with its chart and definition go out."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+
+from sojourn.core import UnreadableSource
+from sojourn.evaluate import Chart, Column, Folded, Prose, Report, Table, number_text
+from sojourn.metrics.catalogue import Grain, MetricSpec
+from sojourn.metrics.charts import metric_chart
+from sojourn.metrics.spec import BoardSpec
+
+MOST_ROWS = 400
+
+
+def told_rows(table: pl.DataFrame, metric: MetricSpec) -> tuple[list[str], list[list[str]]]:
+    """The heads and cells of a `metric_table` as people read them; what is not mature is marked with a star."""
+    keys = [name for name in table.columns if name not in ("value", "numerator", "denominator", "mature")]
+    heads = [*keys, "numerator", "denominator", "value"]
+    rows = []
+    for row in table.iter_rows(named=True):
+        star = "" if row["mature"] else "*"
+        cells = [str(row[key]) for key in keys]
+        exact = ["" if row[name] is None else _exact(row[name]) for name in ("numerator", "denominator")]
+        rows.append([*cells, *exact, f"{_figure(row['value'], metric)}{star or ' '}"])
+    return heads, rows
+
+
+def write_table(table: pl.DataFrame, metric: MetricSpec, path: Path, *, kind: Literal["csv", "json"]) -> None:
+    """Write a `metric_table` as CSV, or as JSON with the metric's definition beside it."""
+    try:
+        if kind == "csv":
+            table.write_csv(path)
+            return
+        rows = table.with_columns(
+            pl.selectors.date().cast(pl.String), pl.selectors.decimal().cast(pl.Float64)
+        ).to_dicts()
+        path.write_text(json.dumps({"metric": metric.model_dump(mode="json"), "rows": rows}, indent=2) + "\n")
+    except OSError as fault:
+        raise UnreadableSource(f"{path} cannot be written: {fault.strerror}. Choose another place.") from fault
+
+
+def metric_page(
+    table: pl.DataFrame, metric: MetricSpec, board: BoardSpec, *, grain: Grain = "day", by: Sequence[str] = ()
+) -> Report:
+    """A page with the metric's chart, its definition and its table."""
+    heads, rows = told_rows(table.tail(MOST_ROWS), metric)
+    shown = pl.DataFrame(rows, schema=dict.fromkeys(heads, pl.String), orient="row")
+    more = f" The last {MOST_ROWS} of {table.height:,} rows." if table.height > MOST_ROWS else ""
+    activity = "every row" if board.active is None else f"rows where `{board.active.strip()}`"
+    told = (
+        f"**{metric.title}** ({metric.unit}): {metric.formula}.\n\nBoard `{board.name}`: entities are "
+        f"`{board.entity}` of table `{board.source}`; {activity} count as activity."
+    )
+    chart = Chart(
+        metric_chart(table, metric, grain=grain, by=by), title=_sentence(grain, by), how_to_read=_how_to_read(metric)
+    )
+    columns = [Column(head, head.replace("_", " ").capitalize()) for head in heads]
+    return Report(
+        metric.title,
+        subtitle=" to ".join(map(str, table["start"].sort().gather([0, -1]).to_list())),
+        parts=(chart, Prose(told), Folded("The table", (Table(shown, columns), Prose(f"* not mature.{more}")))),
+    )
+
+
+def _sentence(grain: Grain, by: Sequence[str]) -> str:
+    return f"By {' and '.join((grain, *by))}"
+
+
+def _how_to_read(metric: MetricSpec) -> str:
+    if metric.shape in ("cohort", "unbounded"):
+        head = " Per entity of the cohort." if metric.unit == "money" else ""
+        return f"A row is a cohort, a column its age; cells that are not over yet are blank.{head}"
+    if metric.shape == "funnel":
+        return "All periods whose entities had their time, together."
+    if metric.shape == "states":
+        return "Periods that are not over are pale."
+    return "Hollow points are not over, or see too little of history."
+
+
+def _exact(figure: object) -> str:
+    text = f"{figure:,}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _figure(value: float | None, metric: MetricSpec) -> str:
+    if value is None:
+        return "–"
+    if metric.unit == "share":
+        return f"{100 * value:.2f} %"
+    return number_text(value, digits=0 if metric.unit in ("users", "count") else 2)
