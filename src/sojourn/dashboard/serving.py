@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from sojourn.core import BadInput, SojournError, need
+from sojourn.core import BadInput, SojournError, need, progress
 from sojourn.dashboard.filters import Filters
 from sojourn.dashboard.pages import VIEWS
 from sojourn.dashboard.parts import drawn
@@ -51,14 +51,24 @@ def _look(reader: Reader, page: str, part: Any) -> Look:
 def serve(app: Any, *, host: str = "127.0.0.1", port: int = 8050, ready: Callable[[str], None] = print) -> None:
     """Serve the app until interrupted; `ready` is called with its address once it listens. Port 0: any that is free.
 
+    Every page is made once before, so that the first visitor does not wait for what takes a pass over all users.
     Raises `BadInput` when the port is taken.
     """
     need("waitress", extra="dashboard", for_="sojourn dashboard")
     from waitress import create_server
 
     listening = _listening(host, port)
+    _warm(app.reader)
     ready(f"http://{host}:{listening.getsockname()[1]}/")
     create_server(app.server, sockets=[listening], threads=THREADS, ident="sojourn").run()
+
+
+def _warm(reader: Reader) -> None:
+    parts = [part for view in VIEWS for part in view.parts]
+    with reader.one_look(), progress("looking at the tables", total=len(parts)) as advance:
+        for part in parts:
+            drawn(part, reader, Filters())
+            advance(1)
 
 
 def _listening(host: str, port: int) -> socket.socket:
