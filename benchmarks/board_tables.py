@@ -31,7 +31,11 @@ def fill_board(warehouse: Warehouse, *, users: int, days: int) -> int:
         keys = ["metric", "channel", "country", "state"]
         written += _put(warehouse, "metric_values_users", values, grain=grain, order_by=keys)
         written += _put(
-            warehouse, "metric_cohorts_users", _cohorts(table, days=days, grain=grain), grain=grain, order_by=COHORT_KEYS
+            warehouse,
+            "metric_cohorts_users",
+            _cohorts(table, days=days, grain=grain),
+            grain=grain,
+            order_by=COHORT_KEYS,
         )
     return written
 
@@ -39,13 +43,19 @@ def fill_board(warehouse: Warehouse, *, users: int, days: int) -> int:
 def fill_predictions(warehouse: Warehouse, *, users: int, as_of: date, horizon_days: int = 90) -> int:
     """Write the predictions of this many users, and their states with channel and country, by SQL."""
     luck = "(hash(i::VARCHAR || '{}') % 1000000 + 0.5) / 1000000.0"
-    value = f"CASE WHEN {luck.format('a')} < 0.12 THEN exp(2.2 + 1.1 * ({luck.format('b')} * 4 - 2)) ELSE 0.4 * {luck.format('c')} END"
+    value = (
+        f"CASE WHEN {luck.format('a')} < 0.12 THEN exp(2.2 + 1.1 * ({luck.format('b')} * 4 - "
+        f"2)) ELSE 0.4 * {luck.format('c')} END"
+    )
     predictions = (
         f"SELECT 'u' || lpad(i::VARCHAR, 8, '0') AS user_id, {value} AS ltv_{horizon_days}, 0.4 * ({value}) AS "
         f"ltv_{horizon_days}_low, 2.1 * ({value}) AS ltv_{horizon_days}_high, {luck.format('d')} AS "
         f"churn_prob_{horizon_days}, 'sojourn' AS model_version, 'f' AS fingerprint FROM range({users}) AS t(i)"
     )
-    state = f"SELECT 'u' || lpad(i::VARCHAR, 8, '0') AS user_id, {_drawn('x', CHANNELS)} AS channel, {_drawn('y', COUNTRIES)} AS country FROM range({users}) AS t(i)"
+    state = (
+        f"SELECT 'u' || lpad(i::VARCHAR, 8, '0') AS user_id, {_drawn('x', CHANNELS)} AS "
+        f"channel, {_drawn('y', COUNTRIES)} AS country FROM range({users}) AS t(i)"
+    )
     for table, query in (("predictions", predictions), ("metric_state_users", state)):
         with warehouse.writing(table) as writer:
             writer.put({"as_of": str(as_of)}, query, order_by=["user_id"], fingerprint="bench")
@@ -81,7 +91,7 @@ def _cells(users: int, days: int) -> pl.DataFrame:
 
 
 def _by_period(cells: pl.DataFrame, grain: str) -> pl.DataFrame:
-    """Cells by period of the cohort and of the day: an entity is active in a period about as often as on its best day."""
+    """Cells by period of the cohort and of the day: some are active on one of its days alone."""
     if grain == "day":
         return cells.with_columns(cohort=_day("c"), start=_day("d"))
     every = EVERY[grain]
@@ -108,13 +118,18 @@ def _metrics(cells: pl.DataFrame, *, days: int, grain: str) -> Iterator[pl.DataF
         pl.col("revenue").sum(),
         new=pl.col("size").filter(pl.col("cohort") == pl.col("start")).sum(),
     )
-    total = total.sort("start").with_columns(before=pl.col("active").shift(1, fill_value=0).over(dims, order_by="start"))
+    total = total.sort("start").with_columns(
+        before=pl.col("active").shift(1, fill_value=0).over(dims, order_by="start")
+    )
     known = pl.min_horizontal((pl.col("active") - pl.col("new")).clip(0), pl.col("before"))
     total = total.with_columns(returning=(known * 0.86).floor()).with_columns(
-        resurrected=pl.col("active") - pl.col("new") - pl.col("returning"), dormant=pl.col("before") - pl.col("returning")
+        resurrected=pl.col("active") - pl.col("new") - pl.col("returning"),
+        dormant=pl.col("before") - pl.col("returning"),
     )
     total = total.with_columns(
-        paying=(pl.col("active") * 0.043).floor(), sessions=(pl.col("active") * 2.1).floor(), monthly=pl.col("active") * 3.4
+        paying=(pl.col("active") * 0.043).floor(),
+        sessions=(pl.col("active") * 2.1).floor(),
+        monthly=pl.col("active") * 3.4,
     )
     sums = {
         "active_users": ("active", None), "new_users": ("new", None), "revenue": ("revenue", None),

@@ -28,7 +28,8 @@ PAINTED = """([query, since]) => new Promise((done) => {
     const body = document.querySelector(`#page-body [data-query="${query}"]`);
     const graphs = body ? Array.from(body.querySelectorAll(".dash-graph")) : [];
     const plots = graphs.map((each) => each.querySelector(".js-plotly-plot"));
-    const there = body && graphs.length && plots.every((each) => each && each.querySelector(".main-svg") && !each.stale);
+    const painted = (plot) => plot && plot.querySelector(".main-svg") && !plot.stale;
+    const there = body && plots.length && plots.every(painted);
     if (!there || document.querySelector("#page-body[data-dash-is-loading=true]")) return requestAnimationFrame(look);
     requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - since)));
   };
@@ -95,7 +96,7 @@ def _page(browser: Any, address: str, page: str, repeats: int) -> dict[str, floa
 
 
 def _choices(repeats: int) -> Iterator[tuple[str, str, str]]:
-    """Filters that no page was asked for before, each changed by one select: its name, its value, and the address then."""
+    """Filters that no page was asked for before, one select at a time: its name, its value, the query then."""
     chosen: dict[str, str] = {}
     pairs = [("channel", each) for each in CHANNELS] + [("segment", f"country={each}") for each in COUNTRIES]
     for name, value in pairs[:repeats]:

@@ -33,7 +33,9 @@ def reader(app: Warehouse) -> Reader:
 @contextmanager
 def served(root: Path) -> Iterator[str]:
     """`sojourn dashboard` over this warehouse, as a person starts it; its address."""
-    (root.parent / "dashboard.toml").write_text(f"[dashboard]\nhistory_buckets = {SPEC.history_buckets}\nweeks = {SPEC.weeks}\n")
+    (root.parent / "dashboard.toml").write_text(
+        f"[dashboard]\nhistory_buckets = {SPEC.history_buckets}\nweeks = {SPEC.weeks}\n"
+    )
     words = ["dashboard", "--warehouse", str(root), "--port", "0", "--config", str(root.parent / "dashboard.toml")]
     log = root.parent / "dashboard.log"
     with log.open("w") as told, subprocess.Popen([str(PROGRAM), *words], stdout=told, stderr=told) as process:

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from math import isclose
+from typing import Any
 
 import polars as pl
 import pytest
@@ -22,7 +23,7 @@ NAMES = ("active_users", "revenue", "arpu", "stickiness", "lifecycle", "retentio
 def slow(warehouse, name, filters, by, grain):
     """The same figures row by row, from the finest rows of the metric."""
     rows = warehouse.engine.frame(f"SELECT * FROM {metric_relation(warehouse, board(warehouse), name, grain=grain)}")
-    sums = {}
+    sums: dict[tuple[Any, ...], tuple[Any, Any, bool]] = {}
     for row in rows.iter_rows(named=True):
         if filters.channel not in (None, row["channel"]):
             continue
@@ -99,7 +100,10 @@ def test_without_dates_the_last_periods_are_shown(app):
 
 def test_a_change_of_the_tables_is_seen(tmp_path, warehouse):
     reader = Reader(warehouse, DashboardSpec())
-    query = "SELECT 'active_users' AS metric, 'a' AS channel, 1.0 AS value, {}::DECIMAL(38,4) AS numerator, NULL::DECIMAL(38,4) AS denominator, true AS mature"
+    query = (
+        "SELECT 'active_users' AS metric, 'a' AS channel, 1.0 AS value, {}::DECIMAL(38,4) AS "
+        "numerator, NULL::DECIMAL(38,4) AS denominator, true AS mature"
+    )
     for number in (1, 2):
         with warehouse.writing("metric_values_users") as writer:
             place = {"grain": "week", "start": "2025-01-06"}

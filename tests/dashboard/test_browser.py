@@ -168,7 +168,9 @@ def test_what_is_drawn_is_the_table(visitor, app):
     graph = "#overview-revenue .js-plotly-plot"
     visitor.page.wait_for_selector(f"{graph} .bars")
     # Plotly keeps its numbers in binary; a list of them is what a person would read off.
-    drawn = json.loads(visitor.page.evaluate(f"JSON.stringify(Array.from(document.querySelector('{graph}')._fullData[0].y))"))
+    drawn = json.loads(
+        visitor.page.evaluate(f"JSON.stringify(Array.from(document.querySelector('{graph}')._fullData[0].y))")
+    )
     table = metric(Reader(app, SPEC.with_changes(days=60)), "revenue", Filters(grain="day"))
     assert drawn == table["value"].to_list()
 
@@ -188,7 +190,8 @@ def test_the_definition_opens_with_the_keyboard(visitor):
 def test_every_control_has_a_name_for_screen_readers(visitor):
     visitor.go()
     unnamed = visitor.page.evaluate(
-        "Array.from(document.querySelectorAll('.sj-page input, .sj-page select, .sj-page a, .sj-page button, .sj-page summary'))"
+        "Array.from(document.querySelectorAll('.sj-page input, .sj-page select, .sj-page a, "
+        ".sj-page button, .sj-page summary'))"
         ".filter(e => !e.getAttribute('aria-label') && !e.innerText && !(e.labels && e.labels.length)).length"
     )
     assert unnamed == 0
@@ -196,7 +199,9 @@ def test_every_control_has_a_name_for_screen_readers(visitor):
 
 @pytest.mark.slow
 def test_one_user_is_found(visitor, app):
-    user = app.engine.rows(f"SELECT user_id FROM {app.relation('events')} GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1")[0][0]
+    user = app.engine.rows(
+        f"SELECT user_id FROM {app.relation('events')} GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1"
+    )[0][0]
     visitor.go("/users")
     visitor.page.fill("#filter-user", user)
     visitor.page.press("#filter-user", "Enter")

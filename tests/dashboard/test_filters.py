@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from sojourn.core import BadSpec
 from sojourn.dashboard import Filters
 
-TEXT = st.text(min_size=1, max_size=12).filter(lambda word: word.strip() and not any(0xD800 <= ord(c) <= 0xDFFF for c in word))
+TEXT = st.text(min_size=1, max_size=12).filter(
+    lambda word: word.strip() and not any(0xD800 <= ord(c) <= 0xDFFF for c in word)
+)
 DAYS = st.none() | st.dates(min_value=date(1999, 1, 1), max_value=date(2099, 1, 1))
 
 

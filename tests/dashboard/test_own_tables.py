@@ -50,11 +50,17 @@ def test_only_days_that_changed_are_counted_again(warehouse):
 
 
 def test_a_users_history_is_what_the_log_says(app):
-    users = [user for (user,) in app.engine.rows(f"SELECT DISTINCT user_id FROM {app.relation('events')} ORDER BY 1 LIMIT 40")]
+    users = [
+        user
+        for (user,) in app.engine.rows(f"SELECT DISTINCT user_id FROM {app.relation('events')} ORDER BY 1 LIMIT 40")
+    ]
     for user in users:
         found = user_events(app, user, buckets=SPEC.history_buckets)
         log = app.engine.rows(
-            f"SELECT event_id, event, amount FROM {app.relation('events')} WHERE user_id = $user ORDER BY ts DESC, event_id",
+            (
+                f"SELECT event_id, event, amount FROM {app.relation('events')} WHERE user_id = $user "
+                "ORDER BY ts DESC, event_id"
+            ),
             user=user,
         )
         assert found.select("event_id", "event", "amount").rows() == log
@@ -94,7 +100,9 @@ def test_history_is_written_again_only_when_something_changed(warehouse):
 
 def test_checks_are_kept_as_they_were_told(warehouse):
     at = datetime(2025, 1, 2, 3, tzinfo=UTC)
-    write_checks(warehouse, [("files", "events", "1 partition", "ok", ""), ("days", "x", "", "wrong", "gap")], checked_at=at)
+    write_checks(
+        warehouse, [("files", "events", "1 partition", "ok", ""), ("days", "x", "", "wrong", "gap")], checked_at=at
+    )
     table = warehouse.frame(CHECKS).sort("number")
     assert table["verdict"].to_list() == ["ok", "wrong"]
     assert table["checked_at"][0] == at

@@ -104,7 +104,9 @@ def test_retention_by_age_is_all_users_over_all_cohorts(reader):
 def test_payback_is_margin_over_cost_of_channels_that_cost_something(app, reader):
     table = payback_curves(reader, Filters(grain="week"))
     values = app.frame("metric_acquired_value").filter(pl.col("acquired_on").is_not_null())
-    costs = app.frame("costs").with_columns(cohort=pl.col("day").dt.truncate("1w"), amount=pl.col("amount").cast(pl.Float64))
+    costs = app.frame("costs").with_columns(
+        cohort=pl.col("day").dt.truncate("1w"), amount=pl.col("amount").cast(pl.Float64)
+    )
     row = table.filter(pl.col("value").is_not_null()).row(-1, named=True)
     paid = costs.filter(pl.col("cohort") == row["cohort"]).group_by("channel").agg(pl.col("amount").sum())
     paid = paid.filter(pl.col("amount") > 0)

@@ -1,6 +1,6 @@
 """A small app with everything that the pages show: metrics, costs, predictions, features, funnels; made once a run."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from sojourn.dashboard import DashboardSpec, write_checks, write_history, write_hours
@@ -30,7 +30,9 @@ def build(root: Path) -> Warehouse:
     warehouse = Warehouse.create(root, engine=EngineSpec(threads=2))
     simulate(warehouse, WorldSpec(users=260, days=DAYS, start=START, seed=4))
     backfill_board(warehouse, board(warehouse))
-    channels = tuple(name for (name,) in warehouse.engine.rows(f"SELECT DISTINCT channel FROM {warehouse.relation('users')}"))
+    channels = tuple(
+        name for (name,) in warehouse.engine.rows(f"SELECT DISTINCT channel FROM {warehouse.relation('users')}")
+    )
     write_acquisition(warehouse, AcquisitionSpec(margin_share=0.7, allow=channels))
     for back in (30, 0):
         score(warehouse, START + timedelta(days=DAYS - back))
@@ -59,7 +61,5 @@ def score(warehouse: Warehouse, as_of: date) -> None:
             writer.put({"as_of": str(as_of)}, query, order_by=["user_id"], fingerprint="test")
 
 
-def _noon():  # type: ignore[no-untyped-def]
-    from datetime import UTC, datetime
-
+def _noon() -> datetime:
     return datetime(2025, 2, 6, 12, tzinfo=UTC)

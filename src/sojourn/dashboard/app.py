@@ -88,7 +88,7 @@ def view_of(name: str) -> View:
 
 def _bar(view: View, reader: Reader) -> Any:
     try:
-        return control_bar(view, reader, choices(reader))
+        return control_bar(view, choices(reader))
     except SojournError as mistake:
         return problem(str(mistake))
 
@@ -132,7 +132,10 @@ def _filled(reader: Reader, name: str, query: str) -> tuple[Any, str]:
         return problem(str(mistake)), str(mistake)
     except Exception as fault:  # ours: whoever looks at the page gets a sentence, whoever runs the server the traceback
         logging.getLogger(__name__).exception("page %s with filters %r", name, query)
-        told = f"The server met a fault of its own ({type(fault).__name__}). Its log says where; the other pages still work."
+        told = (
+            f"The server met a fault of its own ({type(fault).__name__}). Its log says where; the "
+            "other pages still work."
+        )
         return problem(told), told
     return html.Div(made, **{"data-query": query}), f"{view.title} is shown."
 

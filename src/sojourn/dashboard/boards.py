@@ -21,13 +21,19 @@ def grain_of(reader: Reader, filters: Filters) -> Grain:
 
 
 def metric(
-    reader: Reader, name: str, filters: Filters, *, by: Sequence[str] = (), grain: Grain | None = None, ever: bool = False
+    reader: Reader,
+    name: str,
+    filters: Filters,
+    *,
+    by: Sequence[str] = (),
+    grain: Grain | None = None,
+    ever: bool = False,
 ) -> pl.DataFrame:
     """A metric's figures by `start` and `by`, sorted: `value`, `numerator`, `denominator`, `mature`.
 
-    `by` names dimensions and parts (`cohort`, `age`, `state`, `bracket`, `step`). Summed over everything else, of the rows
-    that the filters let through; the value of a ratio is the quotient of the sums, null over zero, and any other's the
-    numerator. A figure is mature when all it is made of is. `ever` reads every period, whatever the dates.
+    `by` names dimensions and parts (`cohort`, `age`, `state`, `bracket`, `step`). Summed over everything else, of the
+    rows that the filters let through; the value of a ratio is the quotient of the sums, null over zero, and any other's
+    the numerator. A figure is mature when all it is made of is. `ever` reads every period, whatever the dates.
 
     Raises `MissingTable` for a metric that the board has not published, `BadInput` for a filter or `by` that is not
     among its dimensions, and for dates without a figure.
@@ -67,7 +73,9 @@ def published(reader: Reader, name: str) -> bool:
     if grain is None:
         return False
     held = held_of(reader, name, grain=grain)
-    names = reader.asked(f"SELECT DISTINCT {home.where.split()[0]} AS name FROM {held}", stamps=[reader.stamp(home.table)])
+    names = reader.asked(
+        f"SELECT DISTINCT {home.where.split()[0]} AS name FROM {held}", stamps=[reader.stamp(home.table)]
+    )
     return home.where.rpartition(" = ")[2].strip("'") in names["name"].to_list()
 
 
@@ -78,7 +86,9 @@ def funnels(reader: Reader) -> list[str]:
     if not places:
         return []
     held = held_of(reader, "funnel_", grain="month")
-    return reader.asked(f"SELECT DISTINCT funnel FROM {held} ORDER BY 1", stamps=[reader.stamp(table)])["funnel"].to_list()
+    return reader.asked(f"SELECT DISTINCT funnel FROM {held} ORDER BY 1", stamps=[reader.stamp(table)])[
+        "funnel"
+    ].to_list()
 
 
 def span(reader: Reader, filters: Filters, *, grain: Grain, name: str = "active_users") -> tuple[date, date]:
@@ -96,7 +106,8 @@ def span(reader: Reader, filters: Filters, *, grain: Grain, name: str = "active_
     found = [day for day in starts if (end is None or day <= end) and (begin is None or _after(day, grain) > begin)]
     if not found:
         raise BadInput(
-            f"There is no figure between {begin or starts[0]} and {end or starts[-1]}: the metrics begin on {starts[0]} "
+            f"There is no figure between {begin or starts[0]} and {end or starts[-1]}: the "
+            f"metrics begin on {starts[0]} "
             f"and end with the {grain} of {starts[-1]}. Choose dates between them."
         )
     return (found[0] if begin else found[-min(len(found), reader.spec.periods(grain))]), found[-1]
@@ -120,7 +131,8 @@ def _check_dims(wanted: Sequence[str], dims: Sequence[str], name: str) -> None:
     missing = [dim for dim in wanted if dim not in dims]
     if missing:
         raise BadInput(
-            f"Metric {name!r} is not told by {missing[0]!r}; its dimensions are {list(dims) or 'none'}. Clear that filter, "
+            f"Metric {name!r} is not told by {missing[0]!r}; its dimensions are "
+            f"{list(dims) or 'none'}. Clear that filter, "
             "or declare it in [metrics.boards] and run: sojourn metrics backfill"
         )
 

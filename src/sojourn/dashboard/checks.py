@@ -13,7 +13,7 @@ COLUMNS = ("check", "table", "looked_at", "verdict", "found")
 
 
 def write_checks(warehouse: Warehouse, rows: Sequence[Sequence[str]], *, checked_at: datetime) -> PartitionInfo:
-    """Replace table `dashboard_checks` by these checks: check, table, looked at, verdict, found; and when they were made.
+    """Replace table `dashboard_checks` by these checks: check, table, looked at, verdict, found; and when.
 
     `sojourn dashboard --prepare` writes what `sojourn verify` says.
     """

@@ -1,4 +1,4 @@
-"""The charts of the pages, as Plotly figures: small tables in, one look out; what is not over yet is never drawn as done."""
+"""The charts of the pages, as Plotly figures: small tables in, one look out; nothing unfinished is drawn as done."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -77,7 +77,13 @@ def _add_line(figure: Any, part: pl.DataFrame, *, label: str, color: str, form: 
 
 def _add_bars(figure: Any, part: pl.DataFrame, *, label: str, color: str, form: str) -> None:
     over = part["mature"].to_list()
-    pattern = {"shape": ["" if done else "/" for done in over], "fgcolor": "#ffffff", "fgopacity": 0.75, "size": 7, "fillmode": "overlay"}
+    pattern = {
+        "shape": ["" if done else "/" for done in over],
+        "fgcolor": "#ffffff",
+        "fgopacity": 0.75,
+        "size": 7,
+        "fillmode": "overlay",
+    }
     told = ["" if done else f" ({IMMATURE})" for done in over]
     figure.add_bar(
         x=part["start"].to_list(), y=part["value"].to_list(), name=label, marker={"color": color, "pattern": pattern},
@@ -153,7 +159,8 @@ def curve_chart(
             )  # fmt: skip
         figure.add_scatter(
             x=part[x].to_list(), y=part["value"].to_list(), name=label, mode="lines+markers", marker={"size": 5},
-            line={"color": color, "width": 2.2}, hovertemplate=f"%{{y:{number_format(style, unit)}}}", legendgroup=label,
+            line={"color": color, "width": 2.2}, legendgroup=label,
+            hovertemplate=f"%{{y:{number_format(style, unit)}}}",
         )  # fmt: skip
     figure.update_layout(showlegend=by is not None)
     number_axis(figure, style=style, unit=unit)
@@ -161,7 +168,7 @@ def curve_chart(
 
 
 def payback_chart(table: pl.DataFrame, *, grain: Grain) -> Any:
-    """Share of cost paid back by `age` in days, one colour a `cohort`: `value` solid, `forecast` dashed with its band."""
+    """Share of cost paid back by `age` in days, a colour a `cohort`: `value` solid, `forecast` dashed, its band."""
     figure = blank()
     for index, ((cohort,), part) in enumerate(table.partition_by("cohort", as_dict=True, maintain_order=True).items()):
         color, label = color_of(index), day_words(cohort, grain)
@@ -177,7 +184,8 @@ def payback_chart(table: pl.DataFrame, *, grain: Grain) -> Any:
                 showlegend=False, mode="lines", legendgroup=label,
             )  # fmt: skip
             figure.add_scatter(
-                x=xs, y=ahead["forecast"].to_list(), name=f"{label}, forecast", mode="lines", showlegend=seen.is_empty(),
+                x=xs, y=ahead["forecast"].to_list(), name=f"{label}, forecast", mode="lines",
+                showlegend=seen.is_empty(),
                 line={"color": color, "width": 2, "dash": "dash"}, legendgroup=label, hovertemplate="%{y:.0%}",
             )  # fmt: skip
         figure.add_scatter(
@@ -199,7 +207,8 @@ def hours_chart(table: pl.DataFrame, *, days: Sequence[str]) -> Any:
     found = {(weekday, hour): value for weekday, hour, value in table.select("weekday", "hour", "value").iter_rows()}
     cells = [[found.get((weekday, hour), 0.0) for hour in range(24)] for weekday in range(1, 8)]
     figure.add_heatmap(
-        z=cells, x=[f"{hour:02d}" for hour in range(24)], y=list(days), colorscale=HEAT, showscale=False, xgap=2, ygap=2,
+        z=cells, x=[f"{hour:02d}" for hour in range(24)], y=list(days), colorscale=HEAT, showscale=False,
+        xgap=2, ygap=2,
         zmin=0, hovertemplate="%{y}, %{x}:00: %{z:,.0f}<extra></extra>",
     )  # fmt: skip
     figure.update_layout(hovermode="closest")

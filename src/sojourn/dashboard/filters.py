@@ -16,8 +16,8 @@ NAMES = {"from": "start", "to": "end", "grain": "grain", "channel": "channel", "
 class Filters(Spec):
     """What is looked at: the days from `start` to `end`, both included, as a person says it.
 
-    `grain` is the length of a period (None: the dashboard's own), `channel` one acquisition channel, `segment` one value
-    of any other dimension as `dimension=value`, `user` the key of one user. None means all, or no choice.
+    `grain` is the length of a period (None: the dashboard's own), `channel` one acquisition channel, `segment` one
+    value of any other dimension as `dimension=value`, `user` the key of one user. None means all, or no choice.
 
     >>> Filters.from_query("?from=2025-03-01&segment=country%3DDE").segment
     'country=DE'

@@ -1,4 +1,4 @@
-"""The event log comes in; every user's latest events go out, bucketed by user so that one look-up reads one small file."""
+"""The event log comes in; every user's latest events go out, so bucketed that a look-up reads one small file."""
 
 from datetime import date, timedelta
 from hashlib import md5
@@ -65,7 +65,8 @@ def user_events(warehouse: Warehouse, user_id: str, *, buckets: int) -> pl.DataF
         )
     relation = warehouse.relation(HISTORY, only=[place])
     return warehouse.engine.frame(
-        f"SELECT * EXCLUDE (bucket) FROM {relation} WHERE user_id = $user_id ORDER BY ts DESC, event_id", user_id=user_id
+        f"SELECT * EXCLUDE (bucket) FROM {relation} WHERE user_id = $user_id ORDER BY ts DESC, event_id",
+        user_id=user_id,
     )
 
 
@@ -77,7 +78,7 @@ def _days(warehouse: Warehouse, spec: DashboardSpec) -> list[dict[str, str]]:
 
 
 def _stage(warehouse: Warehouse, days: list[dict[str, str]], buckets: int) -> None:
-    """The events with their bucket in a table of DuckDB's own, by bucket, so that each is read once and not per bucket."""
+    """The events with their bucket in a table of DuckDB's own, in its order, so that events are read only once."""
     relation = warehouse.relation("events", only=days)
     there = warehouse.engine.columns(f"SELECT * FROM {relation}")
     columns = ["user_id", "ts", "event_id", "event", *(name for name in SHOWN if name in there)]

@@ -43,5 +43,6 @@ def need_duckdb(warehouse: Warehouse) -> None:
     """Raise `BadInput` unless the warehouse's engine is DuckDB."""
     if not isinstance(warehouse.engine, DuckDBEngine):
         raise BadInput(
-            "sojourn dashboard --prepare runs on DuckDB alone. Give settings without [engine] kind = 'spark': --config FILE"
+            "sojourn dashboard --prepare runs on DuckDB alone. Give settings without [engine] "
+            "kind = 'spark': --config FILE"
         )

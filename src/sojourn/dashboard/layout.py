@@ -23,7 +23,9 @@ def body(view: View, reader: Reader, filters: Filters) -> Any:
     from dash import html
 
     panels = [panel(view, part, reader, filters) for part in view.parts]
-    return html.Div([*_range(view, reader, filters), *_tiles(view, reader, filters), html.Div(panels, className="sj-grid")])
+    return html.Div(
+        [*_range(view, reader, filters), *_tiles(view, reader, filters), html.Div(panels, className="sj-grid")]
+    )
 
 
 def _range(view: View, reader: Reader, filters: Filters) -> list[Any]:
@@ -53,15 +55,17 @@ def panel(view: View, part: Part, reader: Reader, filters: Filters) -> Any:
     from dash import html
 
     made = drawn(part, reader, filters)
-    failed = isinstance(made, SojournError)
     heading = f"{view.name}-{part.name}-title"
     name = f"{view.name}-{part.name}"
-    inside = problem(str(made)) if isinstance(made, SojournError) else _inside(part, made, name)
-    full = not failed and made.empty is None
+    if isinstance(made, SojournError):
+        inside, full = problem(str(made)), False
+    else:
+        inside, full = _inside(part, made, name), made.empty is None
     return html.Section(
         [
             html.Header(
-                [html.H2(part.title, id=heading), _tools(view, part, filters, downloads=full)], className="sj-panel-head"
+                [html.H2(part.title, id=heading), _tools(view, part, filters, downloads=full)],
+                className="sj-panel-head",
             ),
             inside,
         ],
@@ -189,7 +193,7 @@ def _side(cell: Cell) -> str:
     return "sj-word" if cell.style == "text" else "sj-number"
 
 
-def control_bar(view: View, reader: Reader, choices: Choices) -> Any:
+def control_bar(view: View, choices: Choices) -> Any:
     """The filters of a page as native inputs: what a phone, a keyboard and a screen reader know already."""
     import dash_bootstrap_components as dbc
     from dash import dcc, html

@@ -46,7 +46,8 @@ def moved(reader: Reader, name: str, filters: Filters, *, by: str) -> Moved:
     over = table.group_by("start").agg(pl.col("mature").all()).filter("mature")["start"].sort()
     if over.len() < 2:
         raise EmptyInput(
-            f"What moved {name!r} takes two periods that are over, and there are {over.len()}. Widen the dates, or choose a "
+            f"What moved {name!r} takes two periods that are over, and there are {over.len()}. "
+            "Widen the dates, or choose a "
             "shorter period."
         )
     start, end = over[-2], over[-1]
@@ -94,7 +95,9 @@ def biggest(reader: Reader, names: Sequence[str], filters: Filters, *, by: Seque
 
 def _sides(table: pl.DataFrame, by: str, *, ratio: bool) -> dict[tuple[str, ...], Sides]:
     rows = table.select(by, "numerator", "denominator").iter_rows()
-    return {(str(key),): (Fraction(top or 0), Fraction(below or 0) if ratio else Fraction(0)) for key, top, below in rows}
+    return {
+        (str(key),): (Fraction(top or 0), Fraction(below or 0) if ratio else Fraction(0)) for key, top, below in rows
+    }
 
 
 def _below(sides: dict[tuple[str, ...], Sides]) -> Fraction:

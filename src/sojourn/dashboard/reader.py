@@ -12,7 +12,7 @@ import polars as pl
 
 from sojourn.core import MissingTable, fingerprint
 from sojourn.dashboard.spec import DashboardSpec
-from sojourn.warehouse import EngineSpec, Warehouse
+from sojourn.warehouse import DuckDBEngine, EngineSpec, Warehouse
 
 CACHED = 512
 T = TypeVar("T")
@@ -28,8 +28,8 @@ class Reader:
 
     def __init__(self, warehouse: Warehouse, spec: DashboardSpec) -> None:
         # Spark takes seconds to answer: the pages always read with DuckDB, whatever the settings write with.
-        threads = warehouse.engine.spec.threads
-        self.warehouse = Warehouse.open(warehouse.root, engine=EngineSpec(threads=threads))
+        spec_of = warehouse.engine.spec if isinstance(warehouse.engine, DuckDBEngine) else EngineSpec()
+        self.warehouse = Warehouse.open(warehouse.root, engine=spec_of)
         self.spec = spec
         self._lock = RLock()
         self._looks = local()
@@ -93,7 +93,9 @@ class Reader:
                 found = self._held[name] = (held, stamp)
             return found[0]
 
-    def asked(self, sql: str, *, stamps: Sequence[str] = (), params: Mapping[str, object] | None = None) -> pl.DataFrame:
+    def asked(
+        self, sql: str, *, stamps: Sequence[str] = (), params: Mapping[str, object] | None = None
+    ) -> pl.DataFrame:
         """The query's rows, remembered under the text, its parameters and these stamps."""
         key = fingerprint(sql, repr(sorted((params or {}).items())), *stamps)
         with self._lock:

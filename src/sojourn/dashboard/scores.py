@@ -7,8 +7,8 @@ from datetime import date
 import polars as pl
 
 from sojourn.core import BadInput, MissingTable
-from sojourn.dashboard.homes import OTHERS
 from sojourn.dashboard.filters import Filters
+from sojourn.dashboard.homes import OTHERS
 from sojourn.dashboard.reader import Reader
 
 PREDICTIONS = "predictions"
@@ -70,8 +70,9 @@ def scores_of(reader: Reader, as_of: date) -> Scores:
 def value_cube(reader: Reader, filters: Filters) -> tuple[Scores, pl.DataFrame]:
     """By `decile` of predicted value (1 is highest, over all users): `users`, `value` and `risk_value`, `risk_users`.
 
-    `risk_users` are those of the two highest tenths whose chance to slip away is at least the declared one, `risk_value`
-    is what they are predicted to spend. Filters need the board's state table, which knows each user's dimensions.
+    `risk_users` are those of the two highest tenths whose chance to slip away is at least the declared one,
+    `risk_value` is what they are predicted to spend. Filters need the board's state table, which knows each user's
+    dimensions.
     """
     scores = latest_scores(reader)
     where, params = _filtered(reader, filters)
@@ -86,7 +87,7 @@ def value_cube(reader: Reader, filters: Filters) -> tuple[Scores, pl.DataFrame]:
 
 
 def at_risk(reader: Reader, filters: Filters) -> tuple[Scores, pl.DataFrame]:
-    """The most valuable users among those at risk, highest first: `user_id`, the dimensions, `value`, `low`, `high`, `risk`."""
+    """The most valuable users at risk, highest first: `user_id`, dimensions, `value`, `low`, `high`, `risk`."""
     scores = latest_scores(reader)
     where, params = _filtered(reader, filters)
     sql = f"SELECT * FROM {{held}}{where} ORDER BY value DESC, user_id LIMIT {reader.spec.list_users}"
@@ -138,7 +139,7 @@ def _with_dims(reader: Reader, scores: Scores) -> str:
     )
     if not dims:
         return rows
-    named = ", ".join(f"coalesce(s.\"{dim}\", 'unknown') AS \"{dim}\"" for dim in dims)
+    named = ", ".join(f'coalesce(s."{dim}", \'unknown\') AS "{dim}"' for dim in dims)
     return f"SELECT p.*, {named} FROM ({rows}) AS p LEFT JOIN {_state_relation(reader)} AS s USING (user_id)"
 
 
@@ -183,7 +184,8 @@ def _filtered(reader: Reader, filters: Filters) -> tuple[str, dict[str, object]]
     missing = [dim for dim in wanted if dim not in dims]
     if missing:
         raise BadInput(
-            f"Scored users are not told by {missing[0]!r}; the state of board {reader.spec.board!r} knows {dims or 'none'}. "
+            f"Scored users are not told by {missing[0]!r}; the state of board "
+            f"{reader.spec.board!r} knows {dims or 'none'}. "
             "Clear that filter, or run: sojourn metrics backfill"
         )
     conditions = [f'"{dim}" = $dim{at}' for at, dim in enumerate(wanted)]

@@ -10,7 +10,7 @@ WIDE, HIGH, EDGE = 120, 28, 3
 
 
 def sparkline(values: Sequence[float | None]) -> Any:
-    """An image of the line through these values; nothing below two of them. Said by the tile, so hidden from readers."""
+    """An image of the line through these values; nothing below two. The tile says it all, so readers skip it."""
     from dash import html
 
     drawn = svg(values)

@@ -15,7 +15,8 @@ from sojourn.evaluate.parts import Style
 from sojourn.metrics import ACQUISITION_METRICS, METRICS, MetricSpec
 
 EDGES = (
-    "A day is the business day of the warehouse's zone; a row that came twice counts once; late rows repair the days they "
+    "A day is the business day of the warehouse's zone; a row that came twice counts "
+    "once; late rows repair the days they "
     "belong to; test accounts and excluded rows are left out. What is not over yet is dotted, hatched or grey."
 )
 COSTS_FIRST = "What users cost and bring back has not been worked out yet. Do so: sojourn metrics acquisition"
@@ -52,12 +53,18 @@ def over_time(
             # A channel that never cost anything is free, which is no line along the bottom.
             table = table.filter(pl.col("numerator").sum().over(by) > 0)
         if table.is_empty():
-            return nothing(f"{spec.title}: nothing is known of these days yet. Widen the dates, or choose a longer period.")
+            return nothing(
+                f"{spec.title}: nothing is known of these days yet. Widen the dates, or choose a longer period."
+            )
         style, unit = style_of(spec), unit_of(spec, reader)
-        figure = time_chart(table, grain=grain, name=spec.title, style=style, unit=unit, bars=bars, by=by, order=channels(reader))
+        figure = time_chart(
+            table, grain=grain, name=spec.title, style=style, unit=unit, bars=bars, by=by, order=channels(reader)
+        )
         return Drawn(table, figure, said=said_of(table, spec.title, reader, filters))
 
-    return Part(f"{name}_by_channel" if by_channel else name, title or CATALOGUE[name].title, definition_of(name), make, width)
+    return Part(
+        f"{name}_by_channel" if by_channel else name, title or CATALOGUE[name].title, definition_of(name), make, width
+    )
 
 
 def channels(reader: Reader) -> list[str]:
@@ -70,7 +77,8 @@ def no_metric(name: str, reader: Reader) -> str:
     if name in ACQUISITION_METRICS:
         return COSTS_FIRST
     return (
-        f"{METRICS[name].title}: board '{reader.spec.board}' has not published this metric yet. Make it: sojourn metrics "
+        f"{METRICS[name].title}: board '{reader.spec.board}' has not published this metric "
+        "yet. Make it: sojourn metrics "
         "backfill"
     )
 
@@ -80,7 +88,7 @@ def said_of(table: pl.DataFrame, title: str, reader: Reader, filters: Filters) -
     grain = grain_of(reader, filters)
     if table.is_empty():
         return f"{title}: no figure."
-    first, last = table["start"].min(), table["start"].max()
+    first, last = min(table["start"]), max(table["start"])
     return f"{title} by {grain}, from {first} to {last}; the same figures are in the CSV."
 
 
@@ -103,9 +111,7 @@ def tile_of(name: str, reader: Reader, filters: Filters, *, more_is: Tone = "goo
     return Tile(spec.title, text, change, tone, against, values[-26:], definition_of(name))
 
 
-def change_of(
-    latest: float | None, before: float | None, *, style: Style, more_is: Tone = "good"
-) -> tuple[str, Tone]:
+def change_of(latest: float | None, before: float | None, *, style: Style, more_is: Tone = "good") -> tuple[str, Tone]:
     """The change in words (points for shares, per cent for the rest), and whether that is good news."""
     if latest is None or before is None or (style != "percent" and not before):
         return "", "calm"
@@ -133,4 +139,3 @@ def tiles_of(names: Sequence[str]) -> Callable[[Reader, Filters], list[Tile]]:
 def heading(name: str, style: Style = "text", *, unit: str = "", digits: int | None = None) -> Cell:
     """A column's cell whose heading is its name in words."""
     return Cell(words(name), style, digits, unit)
-

@@ -3,7 +3,7 @@
 import polars as pl
 
 from sojourn.core import MissingTable
-from sojourn.dashboard.boards import metric, published
+from sojourn.dashboard.boards import published
 from sojourn.dashboard.figures import day_words, payback_chart, words
 from sojourn.dashboard.filters import Filters
 from sojourn.dashboard.pages._shared import COSTS_FIRST, over_time, tile_of
@@ -13,7 +13,8 @@ from sojourn.dashboard.spec import Grain
 
 SHOWN_COHORTS = 6
 PAYBACK = (
-    "Margin up to an age of those acquired through channels that cost something, over what these cost: at 100 % it has paid itself back. Solid: observed. "
+    "Margin up to an age of those acquired through channels that cost something, over "
+    "what these cost: at 100 % it has paid itself back. Solid: observed. "
     "Dashed: forecast, with the band of the users' own ranges."
 )
 
@@ -21,7 +22,7 @@ PAYBACK = (
 def payback_curves(reader: Reader, filters: Filters) -> pl.DataFrame:
     """By `cohort` and `age` in days: `value` (observed, null where not mature), `forecast`, `low` and `high`.
 
-    Summed over the channels that cost something in that cohort, over all their campaigns, as users may come without one.
+    Summed over the channels that cost something in that cohort, over all their campaigns: users may have none.
     """
     grain = cohort_grain(filters)
     as_number = (pl.col("numerator").cast(pl.Float64), pl.col("denominator").cast(pl.Float64))
@@ -85,12 +86,17 @@ def _payback(reader: Reader, filters: Filters) -> Drawn:
         return nothing(COSTS_FIRST)
     table = payback_curves(reader, filters)
     if table.is_empty():
-        return nothing("No cohort with costs began between these days, or came through this channel. Clear the filters.")
+        return nothing(
+            "No cohort with costs began between these days, or came through this channel. Clear the filters."
+        )
     grain = cohort_grain(filters)
     shown = table.filter(pl.col("cohort").is_in(table["cohort"].unique().sort().tail(SHOWN_COHORTS).implode()))
     figure = payback_chart(shown, grain=grain)
     last = shown.filter(pl.col("value").is_not_null()).group_by("cohort").last().sort("cohort")
-    said = "; ".join(f"{day_words(day, grain)}: {value:.0%} by day {age}" for day, age, value in last.select("cohort", "age", "value").iter_rows())
+    said = "; ".join(
+        f"{day_words(day, grain)}: {value:.0%} by day {age}"
+        for day, age, value in last.select("cohort", "age", "value").iter_rows()
+    )
     return Drawn(table, figure, said=f"Share of cost paid back by cohort. {said}.")
 
 
@@ -101,12 +107,16 @@ def _payback_table(reader: Reader, filters: Filters) -> Drawn:
     rows = metric_rows(reader, "payback", filters, grain)
     rows = rows.filter(pl.col("status") != "free").sort(["cohort", "cost"], descending=[True, True])
     if rows.is_empty():
-        return nothing("No cohort with costs began between these days, or came through this channel. Clear the filters.")
+        return nothing(
+            "No cohort with costs began between these days, or came through this channel. Clear the filters."
+        )
     table = rows.select(
         "cohort", "channel", "acquired", "cost", "margin", back=pl.col("margin") / pl.col("cost"), status="status",
         payback_days="payback_days", low="low", high="high",
     )  # fmt: skip
-    table = table.with_columns(channel=pl.col("channel").replace({"(all)": "all channels"}).map_elements(words, return_dtype=pl.String))
+    table = table.with_columns(
+        channel=pl.col("channel").replace({"(all)": "all channels"}).map_elements(words, return_dtype=pl.String)
+    )
     unit = reader.spec.unit
     cells = {
         "cohort": Cell(f"Acquired in the {grain} of", told=lambda row: day_words(row["cohort"], grain)),
@@ -141,8 +151,13 @@ ACQUISITION = View(
         over_time("cpi", by_channel=True, title="Cost per acquired user by channel"),
         over_time("cac", by_channel=True, title="Cost per new customer by channel"),
         Part("payback", "Payback of each cohort", PAYBACK, _payback, height=400),
-        Part("payback_table", "When cohorts pay back", f"{PAYBACK} The day is the first age by which margin was at least cost.", _payback_table),
+        Part(
+            "payback_table",
+            "When cohorts pay back",
+            f"{PAYBACK} The day is the first age by which margin was at least cost.",
+            _payback_table,
+        ),
     ),
     tiles=_tiles,
     controls=("from", "to", "grain", "channel"),
-)  # fmt: skip
+)

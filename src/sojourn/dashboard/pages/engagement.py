@@ -33,7 +33,8 @@ def _hours(reader: Reader, filters: Filters) -> Drawn:
         return nothing("The hours of the week have not been counted yet. Count them: sojourn dashboard --prepare")
     first, last = span(reader, filters, grain="day")
     sql = (
-        "SELECT isodow(day) AS weekday, hour, sum(events)::DOUBLE / count(DISTINCT day) AS value, sum(events)::BIGINT AS "
+        "SELECT isodow(day) AS weekday, hour, sum(events)::DOUBLE / count(DISTINCT day) AS "
+        "value, sum(events)::BIGINT AS "
         "events FROM {held} WHERE day BETWEEN $first AND $last GROUP BY ALL ORDER BY ALL"
     )
     table = reader.read(
@@ -41,7 +42,9 @@ def _hours(reader: Reader, filters: Filters) -> Drawn:
         params={"first": first, "last": last},
     )  # fmt: skip
     if table.is_empty():
-        return nothing("No event was counted between these days. Choose other days, or run: sojourn dashboard --prepare")
+        return nothing(
+            "No event was counted between these days. Choose other days, or run: sojourn dashboard --prepare"
+        )
     note = "All users: hours are not parted by channel or segment." if filters.channel or filters.segment else ""
     return Drawn(table, hours_chart(table, days=WEEKDAYS), said="Events by weekday and hour.", note=note)
 
@@ -75,8 +78,22 @@ ENGAGEMENT = View(
         Part("lifecycle", "Lifecycle", definition_of("lifecycle"), _lifecycle, height=380),
         over_time("stickiness"),
         over_time("sessions_per_user"),
-        Part("hours", "Hours of the week", f"Events by local hour, divided by the number of such days in the range. {EDGES}", _hours, height=330),
-        Part("funnels", "Funnels", f"Of the users with a first row of step one in the period, the share that reached each step in order, within the declared hours. {EDGES}", _funnels),
+        Part(
+            "hours",
+            "Hours of the week",
+            f"Events by local hour, divided by the number of such days in the range. {EDGES}",
+            _hours,
+            height=330,
+        ),
+        Part(
+            "funnels",
+            "Funnels",
+            (
+                "Of the users with a first row of step one in the period, the share that reached "
+                f"each step in order, within the declared hours. {EDGES}"
+            ),
+            _funnels,
+        ),
     ),
     tiles=tiles_of(["active_users", "stickiness", "sessions", "sessions_per_user"]),
-)  # fmt: skip
+)

@@ -75,13 +75,13 @@ def _tiles(reader: Reader, filters: Filters) -> list[Tile]:
         return []
     fresh = freshness(reader)
     log = fresh.filter(pl.col("table") == "events").row(0, named=True)
+    gaps = log["missing_days"] or 0
     derived = fresh.filter(pl.col("behind") > 1)
     tiles = [
         Tile("Newest day of events", f"{log['newest']}"),
-        Tile("Missing days", number_text(float(log["missing_days"] or 0)), tone="bad" if log["missing_days"] else "good",
-             against="between the first and the last day of the log"),
-        Tile("Tables behind", number_text(float(derived.height)), against=f"of {fresh.height} tables, by more than a day"),
-    ]  # fmt: skip
+        Tile("Missing days", number_text(float(gaps)), against="between the first and the last day of the log"),
+        Tile("Tables behind", number_text(float(derived.height)), against=f"of {fresh.height}, by more than a day"),
+    ]
     if reader.has(CHECKS):
         checks = _checks_table(reader)
         wrong = checks.filter(pl.col("verdict") == "wrong").height
@@ -144,11 +144,29 @@ HEALTH = View(
     "Data health",
     "Whether what is stored is whole, fresh, and without gaps.",
     (
-        Part("rows", "Rows a day", "Rows of the event log on each business day; a day without a partition is 0.", _rows),
-        Part("checks", "Verification", "What sojourn verify found when it last ran for this page: files, gaps, row counts, ids, and a sample recomputed the slow way.", _checks),
-        Part("freshness", "Freshness", "The newest day of each table, how many days that is behind the newest day of events, and the days missing in between.", _freshness),
+        Part(
+            "rows", "Rows a day", "Rows of the event log on each business day; a day without a partition is 0.", _rows
+        ),
+        Part(
+            "checks",
+            "Verification",
+            (
+                "What sojourn verify found when it last ran for this page: files, gaps, row counts, "
+                "ids, and a sample recomputed the slow way."
+            ),
+            _checks,
+        ),
+        Part(
+            "freshness",
+            "Freshness",
+            (
+                "The newest day of each table, how many days that is behind the newest day of "
+                "events, and the days missing in between."
+            ),
+            _freshness,
+        ),
         Part("alerts", "Alerts", "What the daily run raised, the latest first.", _alerts),
     ),
     tiles=_tiles,
     controls=("from", "to"),
-)  # fmt: skip
+)

@@ -15,8 +15,10 @@ from sojourn.evaluate.formats import number_text
 MOVED = ("active_users", "new_users", "revenue", "arpu", "paying_share")
 MOST_BARS, MOST_ROWS = 7, 8
 RULE = (
-    "Of a sum: each segment's change. Of a ratio: its rate effect (how its own figure changed, at its mean weight) plus its "
-    "mix effect (how its weight changed, against the whole). All effects add up to the change. Compared are the last two "
+    "Of a sum: each segment's change. Of a ratio: its rate effect (how its own figure "
+    "changed, at its mean weight) plus its "
+    "mix effect (how its weight changed, against the whole). All effects add up to the "
+    "change. Compared are the last two "
     "periods that are over."
 )
 
@@ -44,7 +46,10 @@ def _why(name: str) -> Part:
         told = number_text(abs(first["effect"]), style="number" if style == "percent" else style, unit=unit)
         if style == "percent":
             told = f"{100 * abs(first['effect']):.2f} points"
-        said = f"Moved most by {words(dims[0]).lower()}: {words(first[dims[0]])}, {'up' if first['effect'] >= 0 else 'down'} {told}."
+        said = (
+            f"Moved most by {words(dims[0]).lower()}: {words(first[dims[0]])}, "
+            f"{'up' if first['effect'] >= 0 else 'down'} {told}."
+        )
         return Drawn(why.parts, figure, said=said, note=said)
 
     title = f"Why {CATALOGUE[name].title.lower()} moved"
@@ -98,8 +103,14 @@ OVERVIEW = View(
         over_time("revenue", bars=True),
         _why("active_users"),
         _why("revenue"),
-        Part("movers", "What moved most", f"{RULE} Segments of every dimension, by how far they moved the whole figure.", _movers, "half"),
+        Part(
+            "movers",
+            "What moved most",
+            f"{RULE} Segments of every dimension, by how far they moved the whole figure.",
+            _movers,
+            "half",
+        ),
         over_time("new_users", bars=True),
     ),
     tiles=tiles_of(["active_users", "new_users", "revenue", "arpu", "paying_share", "stickiness"]),
-)  # fmt: skip
+)

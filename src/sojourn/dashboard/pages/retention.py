@@ -62,10 +62,12 @@ def _triangle(name: str) -> Part:
             return nothing(TOO_YOUNG)
         figure = triangle_chart(shown, grain=grain, style=style, unit=unit)
         note = "Grey cells are not over yet, or not seen whole." if not table["mature"].all() else ""
-        said = f"{spec.title}: {table['cohort'].n_unique()} cohorts, oldest {table['cohort'].min()}."
+        said = f"{spec.title}: {table['cohort'].n_unique()} cohorts, oldest {min(table['cohort'])}."
         return Drawn(table, figure, said=said, note=note)
 
-    title = {"retention": "Retention of each cohort", "cohort_revenue": "Revenue of each cohort"}.get(name, METRICS[name].title)
+    title = {"retention": "Retention of each cohort", "cohort_revenue": "Revenue of each cohort"}.get(
+        name, METRICS[name].title
+    )
     return Part(name, title, definition_of(name), make, height=480)
 
 
@@ -97,13 +99,22 @@ def _curves_by_channel(reader: Reader, filters: Filters) -> Drawn:
     if found.is_empty():
         return nothing(TOO_YOUNG)
     grain = grain_of(reader, filters)
-    figure = curve_chart(found.drop("low", "high"), x="age", x_title=f"{grain.capitalize()}s since the first", by=channel, order=channels(reader))
+    figure = curve_chart(
+        found.drop("low", "high"),
+        x="age",
+        x_title=f"{grain.capitalize()}s since the first",
+        by=channel,
+        order=channels(reader),
+    )
     return Drawn(found, figure, said=f"Retention by age for {found[channel].n_unique()} channels.")
 
 
 def _brackets(reader: Reader, filters: Filters) -> Drawn:
     rows = []
-    for name, kind in (("bracket_retention", "Came back within days"), ("unbounded_retention", "Came back on or after day")):
+    for name, kind in (
+        ("bracket_retention", "Came back within days"),
+        ("unbounded_retention", "Came back on or after day"),
+    ):
         try:
             by = ["age", "bracket"] if name == "bracket_retention" else ["age"]
             table = metric(reader, name, filters, by=["cohort", *by], ever=True, grain="day")
@@ -118,7 +129,9 @@ def _brackets(reader: Reader, filters: Filters) -> Drawn:
             )
         )
     if not rows or sum(part.height for part in rows) == 0:
-        return nothing("Bracket and unbounded retention have no cohort that is over yet. Make them: sojourn metrics backfill")
+        return nothing(
+            "Bracket and unbounded retention have no cohort that is over yet. Make them: sojourn metrics backfill"
+        )
     table = pl.concat(rows)
     cells = {"kind": heading("measure"), "days": heading("days"), "share": heading("share", "percent"),
              "users": heading("users", "number", digits=0)}  # fmt: skip
@@ -135,11 +148,20 @@ def _tiles(reader: Reader, filters: Filters) -> list[Tile]:
         cohorts = table.filter(pl.col("age") == age, pl.col("mature"), pl.col("denominator") > 0)
         if cohorts.is_empty():
             continue
-        share = cohorts["numerator"].sum() / cohorts["denominator"].sum()
-        told = f"of {number_text(float(cohorts['denominator'].sum()))} users in {cohorts.height} cohorts"
+        users = float(cohorts["denominator"].sum())
+        share = float(cohorts["numerator"].sum()) / users
+        told = f"of {number_text(users)} users in {cohorts.height} cohorts"
         label = f"{grain.capitalize()} {age} retention"
         values = cohorts["value"].to_list()
-        tiles.append(Tile(label, number_text(share, style="percent"), against=told, line=values, definition=definition_of("retention")))
+        tiles.append(
+            Tile(
+                label,
+                number_text(share, style="percent"),
+                against=told,
+                line=values,
+                definition=definition_of("retention"),
+            )
+        )
     return tiles
 
 
@@ -148,11 +170,34 @@ RETENTION = View(
     "Retention",
     "Of those who came, how many are still here.",
     (
-        Part("curve", "Retention by age", f"Active users of age a / users whose age a is over, over all cohorts; the band is Wilson's 95 % interval. {EDGES}", _curve, "half"),
-        Part("by_channel", "Retention by channel", f"The same, by the channel through which users came. {EDGES}", _curves_by_channel, "half"),
+        Part(
+            "curve",
+            "Retention by age",
+            (
+                "Active users of age a / users whose age a is over, over all cohorts; the band is "
+                f"Wilson's 95 % interval. {EDGES}"
+            ),
+            _curve,
+            "half",
+        ),
+        Part(
+            "by_channel",
+            "Retention by channel",
+            f"The same, by the channel through which users came. {EDGES}",
+            _curves_by_channel,
+            "half",
+        ),
         _triangle("retention"),
         _triangle("cohort_revenue"),
-        Part("brackets", "Brackets and unbounded", f"Bracket: {METRICS['bracket_retention'].formula}. Unbounded: {METRICS['unbounded_retention'].formula}. {EDGES}", _brackets),
+        Part(
+            "brackets",
+            "Brackets and unbounded",
+            (
+                f"Bracket: {METRICS['bracket_retention'].formula}. Unbounded: "
+                f"{METRICS['unbounded_retention'].formula}. {EDGES}"
+            ),
+            _brackets,
+        ),
     ),
     tiles=_tiles,
-)  # fmt: skip
+)

@@ -28,7 +28,9 @@ def _events(reader: Reader, user: str) -> pl.DataFrame:
         raise MissingTable("No history of single users has been written yet. Write it: sojourn dashboard --prepare")
     place = bucket_of(user, buckets=buckets)
     return reader.kept(
-        f"user/{user}", tables=[f"{HISTORY}/bucket={place}"], make=lambda: user_events(reader.warehouse, user, buckets=buckets)
+        f"user/{user}",
+        tables=[f"{HISTORY}/bucket={place}"],
+        make=lambda: user_events(reader.warehouse, user, buckets=buckets),
     )
 
 
@@ -52,7 +54,10 @@ def _tiles(reader: Reader, filters: Filters) -> list[Tile]:
         scores, row = latest_scores(reader), user_scores(reader, filters.user)
         if row.height:
             low, high = (number_text(row[f"{scores.value}_{end}"][0], unit=unit) for end in ("low", "high"))
-            value, risk = number_text(row[scores.value][0], unit=unit), number_text(row[scores.risk][0], style="percent")
+            value, risk = (
+                number_text(row[scores.value][0], unit=unit),
+                number_text(row[scores.risk][0], style="percent"),
+            )
             tiles.append(Tile(f"Predicted spend, {scores.horizon_days} days", value, against=f"{low} to {high}"))
             tiles.append(Tile("Chance to slip away", risk, against=f"within {scores.churn_days} days"))
     return tiles
@@ -63,16 +68,23 @@ def _timeline(reader: Reader, filters: Filters) -> Drawn:
         return nothing(CHOOSE)
     events = _events(reader, filters.user)
     if events.is_empty():
-        return nothing(f"No event of user '{filters.user}' is in the history. Check the id; large and small letters differ.")
+        return nothing(
+            f"No event of user '{filters.user}' is in the history. Check the id; large and small letters differ."
+        )
     table = events.group_by(day=pl.col("ts").dt.date(), event="event").agg(events=pl.len()).sort("day", "event")
-    kinds = table.group_by("event").agg(pl.col("events").sum()).sort("events", "event", descending=[True, False])["event"].to_list()
-    figure = blank()
+    kinds = (
+        table.group_by("event")
+        .agg(pl.col("events").sum())
+        .sort("events", "event", descending=[True, False])["event"]
+        .to_list()
+    )
+    figure, edge = blank(), {"width": 1, "color": COLORS["paper"]}
     for at, kind in enumerate(kinds):
         part = table.filter(pl.col("event") == kind)
         size = [min(22.0, 6.0 + 3.0 * count**0.5) for count in part["events"]]
         figure.add_scatter(
             x=part["day"].to_list(), y=[words(kind)] * part.height, mode="markers", name=words(kind), showlegend=False,
-            marker={"size": size, "color": color_of(at), "opacity": 0.75, "line": {"width": 1, "color": COLORS["paper"]}},
+            marker={"size": size, "color": color_of(at), "opacity": 0.75, "line": edge},
             customdata=part["events"].to_list(), hovertemplate="%{x|%a %d %b %Y}: %{customdata}<extra>%{y}</extra>",
         )  # fmt: skip
     figure.update_layout(hovermode="closest")
@@ -87,7 +99,9 @@ def _recent(reader: Reader, filters: Filters) -> Drawn:
         return _suggestions(reader, filters)
     events = _events(reader, filters.user)
     if events.is_empty():
-        return nothing(f"No event of user '{filters.user}' is in the history. Check the id; large and small letters differ.")
+        return nothing(
+            f"No event of user '{filters.user}' is in the history. Check the id; large and small letters differ."
+        )
     told = events.drop("event_id", "user_id")
     told = told.select(name for name in told.columns if told[name].null_count() < told.height)
     amount = Cell("Amount", "number", 2, reader.spec.unit)
@@ -150,7 +164,9 @@ def _apart(reader: Reader, user: str) -> pl.DataFrame:
         return reader.warehouse.engine.frame(f"SELECT {picked} FROM {relation} WHERE {drawn}")
 
     one = reader.asked(
-        f"SELECT {picked} FROM {relation} WHERE user_id = $user_id", stamps=[reader.stamp(FEATURES)], params={"user_id": user}
+        f"SELECT {picked} FROM {relation} WHERE user_id = $user_id",
+        stamps=[reader.stamp(FEATURES)],
+        params={"user_id": user},
     )
     if one.is_empty():
         return pl.DataFrame()
@@ -158,7 +174,7 @@ def _apart(reader: Reader, user: str) -> pl.DataFrame:
 
 
 def apart(one: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
-    """`feature`, `user`, `median`, `below` (the share of others below, ties counted half), by distance from the middle."""
+    """`feature`, `user`, `median`, `below` (the share of others below, ties half), by distance from the middle."""
     rows = []
     for name in one.columns:
         value, rest = one[name][0], others[name].drop_nulls()
@@ -176,10 +192,34 @@ USERS = View(
     "Users",
     "One user: what they did, what is expected of them, and what sets them apart.",
     (
-        Part("timeline", "Timeline", "Events of the user by day and kind, from the history that is kept; a larger mark is more events. Days are UTC.", _timeline),
-        Part("recent", "Latest events", "The events of the user, the latest first, from the history that is kept.", _recent, "half"),
-        Part("reasons", "What sets them apart", "Features that the models saw, of the newest table of features: the share of users below this one, among some 10,000 drawn by a hash; ties count half. It says what is unusual, not what caused the prediction.", _reasons, "half"),
+        Part(
+            "timeline",
+            "Timeline",
+            (
+                "Events of the user by day and kind, from the history that is kept; a larger mark is "
+                "more events. Days are UTC."
+            ),
+            _timeline,
+        ),
+        Part(
+            "recent",
+            "Latest events",
+            "The events of the user, the latest first, from the history that is kept.",
+            _recent,
+            "half",
+        ),
+        Part(
+            "reasons",
+            "What sets them apart",
+            (
+                "Features that the models saw, of the newest table of features: the share of users "
+                "below this one, among some 10,000 drawn by a hash; ties count half. It says what is "
+                "unusual, not what caused the prediction."
+            ),
+            _reasons,
+            "half",
+        ),
     ),
     tiles=_tiles,
     controls=("user",),
-)  # fmt: skip
+)

@@ -15,10 +15,13 @@ from sojourn.evaluate.formats import number_text
 
 Make = Callable[[Reader, Filters], Drawn]
 RISK = (
-    "At risk: among the fifth of users of whom most is expected, those whose predicted chance to slip away is at least the "
+    "At risk: among the fifth of users of whom most is expected, those whose predicted "
+    "chance to slip away is at least the "
     "declared risk_prob."
 )
-VALUE_RULE = "Predicted value: what each user is expected to spend in the days after the day of scoring, refunds taken off."
+VALUE_RULE = (
+    "Predicted value: what each user is expected to spend in the days after the day of scoring, refunds taken off."
+)
 
 
 def _tiles(reader: Reader, filters: Filters) -> list[Tile]:
@@ -29,14 +32,19 @@ def _tiles(reader: Reader, filters: Filters) -> list[Tile]:
     risk_users, risk_value = float(cube["risk_users"].sum() or 0), float(cube["risk_value"].sum() or 0)
     unit, days = reader.spec.unit, scores.horizon_days
     top = float(cube.filter(pl.col("decile") == 1)["value"].sum() or 0)
-    shown = (number_text(users), number_text(value, unit=unit), number_text(value / users if users else None, unit=unit))
+    shown = (
+        number_text(users),
+        number_text(value, unit=unit),
+        number_text(value / users if users else None, unit=unit),
+    )
+    held = number_text(top / value if value else None, style="percent")
     told = f"scored as of {scores.as_of}"
     spread = f"users' ranges sum to {number_text(low, unit=unit)} to {number_text(high, unit=unit)}"
     return [
         Tile("Users scored", shown[0], against=told, definition=VALUE_RULE),
         Tile(f"Predicted spend, {days} days", shown[1], against=spread, definition=VALUE_RULE),
         Tile("Predicted spend per user", shown[2], against=f"in {days} days", definition=VALUE_RULE),
-        Tile("Held by the top tenth", number_text(top / value if value else None, style="percent"), against="of predicted spend"),
+        Tile("Held by the top tenth", held, against="of predicted spend"),
         Tile(
             "Spenders at risk", number_text(risk_users), definition=RISK,
             against=f"{number_text(risk_value, unit=unit)} of predicted spend",
@@ -66,15 +74,25 @@ def _observed(reader: Reader, filters: Filters) -> Drawn:
     scores, end = found
     tables = [PREDICTIONS, "events"]
     sql = "SELECT * FROM {held} ORDER BY decile"
-    table = reader.read(f"judged/{scores.as_of}", tables=tables, query=lambda: _judged_query(reader, scores, end), sql=sql, params={})
+    table = reader.read(
+        f"judged/{scores.as_of}", tables=tables, query=lambda: _judged_query(reader, scores, end), sql=sql, params={}
+    )
     shown = table.select(
         decile=pl.col("decile").cast(pl.String), value=pl.col("observed") / pl.col("users"),
         predicted=pl.col("predicted") / pl.col("users"),
     )  # fmt: skip
-    figure = bar_chart(shown, x="decile", unit=reader.spec.unit, x_title="Tenth of users by forecast, the highest first")
+    figure = bar_chart(
+        shown, x="decile", unit=reader.spec.unit, x_title="Tenth of users by forecast, the highest first"
+    )
     ratio = float(table["observed"].sum()) / float(table["predicted"].sum() or 1)
-    told = f"Scored as of {scores.as_of}: all users together spent {number_text(ratio, style='percent')} of the forecast."
-    note = f"{told} All users: a forecast of the past is not parted by filters." if filters.conditions(channel="") else told
+    told = (
+        f"Scored as of {scores.as_of}: all users together spent {number_text(ratio, style='percent')} of the forecast."
+    )
+    note = (
+        f"{told} All users: a forecast of the past is not parted by filters."
+        if filters.conditions(channel="")
+        else told
+    )
     return Drawn(table, figure, said=told, note=note)
 
 
@@ -97,7 +115,9 @@ def _judged(reader: Reader) -> tuple[Scores, date] | None:
 
 def _judged_query(reader: Reader, scores: Scores, end: date) -> str:
     days = [place for place in reader.warehouse.places("events") if str(scores.as_of) <= place["day"] < str(end)]
-    spent = f"SELECT user_id, sum(amount)::DOUBLE AS spent FROM {reader.warehouse.relation('events', only=days)} GROUP BY 1"
+    spent = (
+        f"SELECT user_id, sum(amount)::DOUBLE AS spent FROM {reader.warehouse.relation('events', only=days)} GROUP BY 1"
+    )
     predicted = reader.warehouse.relation(PREDICTIONS, only=[{"as_of": str(scores.as_of)}])
     return (
         f"SELECT decile, count(*) AS users, sum(value) AS predicted, sum(coalesce(spent, 0)) AS observed FROM "
@@ -110,7 +130,10 @@ def _list(reader: Reader, filters: Filters) -> Drawn:
     scores, table = at_risk(reader, filters)
     if table.is_empty():
         return nothing("No spender is at risk by these filters. Clear them, or lower risk_prob in [dashboard].")
-    unit, dims = reader.spec.unit, [name for name in table.columns if name not in ("user_id", "value", "low", "high", "risk")]
+    unit, dims = (
+        reader.spec.unit,
+        [name for name in table.columns if name not in ("user_id", "value", "low", "high", "risk")],
+    )
     cells = {
         "user_id": Cell("User"),
         **{dim: _dim_cell(dim) for dim in dims},
@@ -160,11 +183,26 @@ VALUE = View(
     "Value",
     "What users will spend, who of them is about to leave, and whether forecasts came true.",
     (
-        Part("deciles", "Forecast by tenth of users", f"{VALUE_RULE} Tenths are of all scored users, so with a filter they are not equally large.", _needs_scores(_deciles), "half"),
-        Part("observed", "Forecast against observed", f"{VALUE_RULE} Of the newest forecast whose days are over: what was forecast and what was then spent, by tenth of users.", _observed, "half"),
+        Part(
+            "deciles",
+            "Forecast by tenth of users",
+            f"{VALUE_RULE} Tenths are of all scored users, so with a filter they are not equally large.",
+            _needs_scores(_deciles),
+            "half",
+        ),
+        Part(
+            "observed",
+            "Forecast against observed",
+            (
+                f"{VALUE_RULE} Of the newest forecast whose days are over: what was forecast and what "
+                "was then spent, by tenth of users."
+            ),
+            _observed,
+            "half",
+        ),
         Part("at_risk", "Spenders at risk", f"{RISK} {VALUE_RULE}", _needs_scores(_list)),
         Part("tenths", "Value and risk by tenth", f"{VALUE_RULE} {RISK}", _needs_scores(_top)),
     ),
     tiles=_tiles,
     controls=("channel", "segment"),
-)  # fmt: skip
+)
