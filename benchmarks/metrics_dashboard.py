@@ -2,9 +2,11 @@
 
 The metric tables and predictions are made by formulas in the shape of the real ones (board_tables.py); server, queries
 and browser are the real ones: `sojourn dashboard`, and a headless Chromium. A page counts as there when the last of its
-charts that belong to these filters has been painted. Every filter is a new one to the server.
+charts that belong to these filters has been painted. Every filter is a new one to the server. Beside the time on the
+clock stands the CPU time of server and browser together, as other work on the machine stretches the clock.
 """
 
+import os
 import shutil
 import statistics
 import subprocess
@@ -79,6 +81,7 @@ def _timed(address: str, repeats: int) -> dict[str, dict[str, float]]:
 def _page(browser: Any, address: str, page: str, repeats: int) -> dict[str, float]:
     path = "" if page == "overview" else page
     firsts, changes = [], []
+    began, before_changes = cpu_s(), 0.0
     for _ in range(3):
         # A context of its own: nothing in the browser's cache, as on a visitor's first day.
         context = browser.new_context(viewport={"width": 1440, "height": 900})
@@ -86,13 +89,37 @@ def _page(browser: Any, address: str, page: str, repeats: int) -> dict[str, floa
         tab.goto(f"{address}/{path}", wait_until="commit")
         firsts.append(tab.evaluate(PAINTED, ["", 0]) / 1000)
         if len(firsts) == 3:
+            before_changes = cpu_s()
             changes = [_change(tab, query, name, value) for name, value, query in _choices(repeats)]
         context.close()
     return {
         "first_page_s": statistics.median(firsts),
+        "first_page_cpu_s": (before_changes - began) / 3,
         "filter_ms": statistics.median(changes),
+        "filter_cpu_ms": 1000 * (cpu_s() - before_changes) / len(changes),
         "slowest_filter_ms": max(changes),
     }
+
+
+def cpu_s() -> float:
+    """The CPU seconds that server and browser have used so far, together: what a busy machine does not change much.
+
+    Of every process below this one, as Linux counts it; 0 where there is no /proc.
+    """
+    parents, used = {}, {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:  # it has just ended
+            continue
+        pid = int(stat.parent.name)
+        parents[pid], used[pid] = int(fields[1]), sum(map(int, fields[11:15]))
+    below: set[int] = {os.getpid()}
+    found: set[int] = set()
+    while below:
+        below = {pid for pid, parent in parents.items() if parent in below} - found
+        found |= below
+    return float(sum(used[pid] for pid in found)) / os.sysconf("SC_CLK_TCK")
 
 
 def _choices(repeats: int) -> Iterator[tuple[str, str, str]]:

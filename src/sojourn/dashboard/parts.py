@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from sojourn.core import BadInput, EmptyInput, SojournError
+from sojourn.core import BadInput, EmptyInput, MissingTable, SojournError
 from sojourn.dashboard.filters import Filters
 from sojourn.dashboard.reader import Reader
 from sojourn.evaluate.parts import Style
@@ -104,7 +104,7 @@ def drawn(part: Part, reader: Reader, filters: Filters) -> Drawn | SojournError:
     """The part filled in, or the sentence of what stood in the way."""
     try:
         return part.make(reader, filters)
-    except EmptyInput as emptiness:
+    except (EmptyInput, MissingTable) as emptiness:  # nothing is wrong, only not there yet
         return nothing(str(emptiness))
     except SojournError as mistake:
         return mistake
