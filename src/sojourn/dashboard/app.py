@@ -72,10 +72,21 @@ def _page_body(base: type[Any], reader: Reader) -> type[Any]:
             view = view_of(self.view)
             told = html.Div(id="page-told", className="sj-hidden", role="status", **{"aria-live": "polite"})
             top = html.Div([html.H1(view.title), html.P(view.lead)], className="sj-top")
-            wait = html.Div(skeleton(view), id="page-body")
-            return html.Main([top, _bar(view, reader), told, wait], className="sj-page", id="sj-page")
+            room = html.Div(_first_look(view, reader), id="page-body")
+            return html.Main([top, _bar(view, reader), told, room], className="sj-page", id="sj-page")
 
     return PageBody
+
+
+def _first_look(view: View, reader: Reader) -> Any:
+    """The page as its address asks for it, so that a browser need not ask twice; a skeleton outside of a request."""
+    from flask import has_request_context, request
+
+    if not has_request_context():
+        return skeleton(view)
+    asked = (request.get_json(silent=True) or {}).get("inputs", [])
+    query = next((each.get("value") or "" for each in asked if each.get("property") == "search"), "")
+    return _filled(reader, view.name, query.removeprefix("?"))[0]
 
 
 def view_of(name: str) -> View:

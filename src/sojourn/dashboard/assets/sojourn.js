@@ -3,7 +3,6 @@
   "use strict";
   const NAMES = ["from", "to", "grain", "channel", "segment", "user"];
   const SELECTS = ["grain", "channel", "segment"];
-  const KEPT = "sojourn-filters";
 
   function unchosen(name) {
     return SELECTS.includes(name) ? "all" : "";
@@ -22,12 +21,6 @@
     return query.toString();
   }
 
-  /* Another page is a click on a link of Vizro's, which knows nothing of filters: the session remembers them. */
-  function remembered() {
-    const query = window.location.search.slice(1);
-    return query || window.sessionStorage.getItem(KEPT) || "";
-  }
-
   window.dash_clientside = Object.assign({}, window.dash_clientside, {
     sojourn: {
       restore: function () {
@@ -35,17 +28,33 @@
         if (here) here.scrollIntoView({ block: "nearest", inline: "center" });
         const context = window.dash_clientside.callback_context;
         const cleared = context.triggered.some((each) => each.prop_id === "filter-clear.n_clicks" && each.value);
-        return cleared ? NAMES.map(unchosen) : read(remembered());
+        return cleared ? NAMES.map(unchosen) : read(window.location.search);
       },
       changed: function (...values) {
         const query = write(values);
         const address = window.location.pathname + (query ? "?" + query : "") + window.location.hash;
-        window.sessionStorage.setItem(KEPT, query);
         window.history.replaceState(window.history.state, "", address);
-        return query;
+        const shown = document.querySelector("#page-body [data-query]");
+        return shown && shown.dataset.query === query ? window.dash_clientside.no_update : query;
       },
     },
   });
+
+  /* A link of Vizro's leads to a page without filters: they come along. */
+  document.addEventListener(
+    "click",
+    function (event) {
+      const link = event.target.closest("#nav-bar a");
+      const plain = !(event.ctrlKey || event.metaKey || event.shiftKey || event.button);
+      if (!link || !plain || !window.location.search) return;
+      event.preventDefault();
+      event.stopPropagation();
+      window.history.pushState({}, "", link.pathname + window.location.search);
+      window.dispatchEvent(new PopStateEvent("popstate"));
+      window.scrollTo(0, 0);
+    },
+    true,
+  );
 
   document.addEventListener("submit", function (event) {
     if (event.target.id === "filter-form") event.preventDefault();
