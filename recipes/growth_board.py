@@ -3,9 +3,9 @@
     python recipes/growth_board.py [--users 6000] [--data FOLDER] [--out growth-board] [--json PATH]
 
 First a simulated app whose costs, channels and truth are known. After 150 days a model predicts every user; its sums
-are drawn beside what was observed, by cohort and channel. Then the app lives on for 60 days, and the forecast is compared
-with what came, beside two baselines: nothing more comes, and each cohort grows as older ones did. The pages are
-OUT/growth-board.html, and OUT/why.html on what moved the cost of a user.
+are drawn beside what was observed, by cohort and channel. Then the app lives on for 60 days, and the forecast is
+compared with what came, beside two baselines: nothing more comes, and each cohort grows as older ones did. The pages
+are OUT/growth-board.html, and OUT/why.html on what moved the cost of a user.
 
 Then, where FOLDER holds `intendo_small/` (default: the environment variable SOJOURN_DATA; docs/data.md says where
 from), the same board for a mobile game's sessions and purchases by channel: OUT/mobile-game.html. It has no costs, and
@@ -53,6 +53,7 @@ GAME = AcquisitionSpec(
     name="game",
     attribution=AttributionSpec(active="event = 'launch'"),
     margin="CASE WHEN event = 'purchase' THEN amount * 0.7 ELSE amount END",  # the store takes nothing of ads
+    customer="event = 'purchase'",
 )
 LEARNED = datetime(2016, 1, 2, tzinfo=UTC)
 PLAYS = """
@@ -107,7 +108,7 @@ def simulated(out: Path, *, users: int) -> dict[str, Any]:
     forecast, so_far = cohort_revenue(warehouse), known(warehouse)
     page = acquisition_page(warehouse, BOARD, title="Growth board: a simulated app on day 150")
     channels = channel_summary(warehouse, BOARD)
-    cost = WhySpec(name="cpi", start=date(2025, 4, 1), end=date(2025, 5, 1), grain="month", by=("channel", "campaign"))
+    cost = WhySpec(name="cpi", start=date(2025, 3, 1), end=date(2025, 4, 1), grain="month", by=("channel", "campaign"))
     why = why_moved(warehouse, cost)
     why_page(why).write(out / "why.html")
 
@@ -130,7 +131,7 @@ def cohort_revenue(warehouse: Warehouse) -> pl.DataFrame:
     money = {name: pl.col(name) * pl.col("acquired") for name in ("forecast", "forecast_low", "forecast_high")}
     summed = both.with_columns(**money).group_by("cohort", "channel", "age").agg(
         pl.col("numerator").sum().cast(pl.Float64), pl.col(*money).sum(), pl.col("mature").all(),
-        whole=pl.col("forecast").is_not_null().all(),
+        whole=(pl.col("forecast").is_not_null() | (pl.col("acquired") == 0)).all() & (pl.col("acquired").sum() > 0),
     )  # fmt: skip
     return summed.sort("cohort", "channel", "age")
 
@@ -205,7 +206,7 @@ def product(factors: Any) -> float:
 def told(figures: dict[str, Any]) -> str:
     """The headline in a sentence."""
     errors = figures["mean_error_usd"]
-    off = "${forecast:,.0f} on average; growth as of older cohorts by ${as_older_cohorts:,.0f}, and expecting nothing more"
+    off = "${forecast:,.0f} on average, growth as of older cohorts by ${as_older_cohorts:,.0f}, expecting nothing more"
     return (
         f"{LATER_DAYS} days later, the forecast of each cohort and channel was off by {off.format(**errors)} by "
         f"${errors['nothing_more']:,.0f}. In all ${figures['total_forecast_usd']:,.0f} were expected and "

@@ -51,6 +51,8 @@ from sojourn.lifetime import (
     SpendDistributionSpec,
     SpendInterval,
     SpendIntervalSpec,
+    Stack,
+    StackSpec,
     TwoStage,
     ValueSpec,
     high_spenders_at_risk,
@@ -169,6 +171,7 @@ ESTIMATORS: dict[type[Estimator], tuple[Callable[[], Estimator], Callable[..., p
     SingleStage: (lambda: SingleStage(SingleStageSpec(**MONTH)), spenders),
     SpendDistribution: (lambda: SpendDistribution(SpendDistributionSpec(**MONTH)), spenders),
     SpendInterval: (lambda: SpendInterval(SpendIntervalSpec(**MONTH)), spenders_predicted),
+    Stack: (lambda: Stack(StackSpec(**MONTH, models=("mean", "pace", "stack"))), spenders),
     TwoStage: (lambda: TwoStage(ValueSpec(**MONTH)), spenders),
     Uplift: (lambda: Uplift(logs.UPLIFT), logs.decided),
 }

@@ -100,3 +100,44 @@ def test_the_mobile_game_has_every_model_and_a_sum_for_each_channel(real_data, t
     assert len(figures["channels"]) == 6
     assert all(row["low"] < row["expected"] < row["high"] for row in figures["channels"])
     assert (tmp_path / "out" / "report.html").exists()
+
+
+@pytest.mark.slow
+def test_the_growth_board_judges_its_forecasts_beside_baselines(tmp_path):
+    game = Path(os.environ.get("SOJOURN_DATA", tmp_path)) / "intendo_small"
+    command = [sys.executable, str(RECIPES / "growth_board.py"), "--users", "1200", "--data", str(game.parent)]
+    command += ["--out", str(tmp_path / "out"), "--json", str(tmp_path / "figures.json")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    errors = figures["mean_error_usd"]
+    assert errors["forecast"] < errors["nothing_more"]
+    assert figures["cells"] >= 15
+    assert {row["channel"] for row in figures["channels"]} >= {"organic", "search_ads", "(all)"}
+    page = (tmp_path / "out" / "growth-board.html").read_text()
+    assert "<h1>Growth board: a simulated app on day 150</h1>" in page
+    assert "Payback by month of acquisition" in page
+    assert "<h1>Why did cost per acquired user move?</h1>" in (tmp_path / "out" / "why.html").read_text()
+    if not game.is_dir():
+        assert "has no folder intendo_small" in done.stdout
+        return
+    channels = figures["game"]
+    assert sum(row["acquired"] for row in channels if row["channel"] != "(all)") == channels[-1]["acquired"] > 1_000
+    assert all(row["cost"] == 0 and row["ltv_cac"] is None for row in channels)
+    assert (tmp_path / "out" / "mobile-game.html").exists()
+
+
+@pytest.mark.slow
+def test_driver_growth_explains_the_planted_shortage(tmp_path):
+    command = [sys.executable, str(RECIPES / "driver_growth.py"), "--drivers", "150", "--riders", "1500"]
+    command += ["--data", str(tmp_path), "--out", str(tmp_path / "out"), "--json", str(tmp_path / "figures.json")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["explained_city"] == figures["planted_city"]
+    assert figures["true_effect"] < -0.01
+    assert figures["explained_effect"] == min(figures["effects"].values()) < 0
+    assert abs(sum(figures["effects"].values()) - figures["plain_change"]) < 1e-12
+    assert "has no folder uber_foil" in done.stdout
+    for name in ("driver-growth", "drivers", "riders"):
+        assert (tmp_path / "out" / f"{name}.html").exists()

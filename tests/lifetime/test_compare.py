@@ -122,6 +122,19 @@ def test_folds_are_as_many_as_history_allows():
     assert len(split_of(days, spec=SPEC.with_changes(folds=2)).folds) == 2
 
 
+def test_early_folds_without_spenders_are_left_out(table):
+    """As where a log begins, or an app had nothing to sell at first."""
+    whole = choose(table, spec=SPEC, bootstrap=QUICK)
+    first = whole.split.folds[0]
+    quiet = table.with_columns(
+        label_spend_30d=pl.when(pl.col("as_of") <= first.train[-1]).then(0.0).otherwise("label_spend_30d")
+    )
+    found = choose(quiet, spec=SPEC, bootstrap=QUICK)
+    assert len(whole.folds) == 2
+    assert [result.fold.test for result in found.folds] == [whole.folds[1].fold.test]
+    assert found.split.final == whole.split.final
+
+
 def test_history_that_is_too_short_is_told_with_the_days_needed(table):
     latest = table["as_of"].unique().sort()[-3:].to_list()
     with pytest.raises(BadInput) as refused:

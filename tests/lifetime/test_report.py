@@ -19,7 +19,7 @@ from sojourn.lifetime import (
     likely_high_spenders,
     write_report,
 )
-from sojourn.lifetime._proof import standing, verdict_sentence
+from sojourn.lifetime.verdict import standing, verdict_sentence
 from tests.lifetime.test_targets import USERS
 from tests.lifetime.worlds import FAST
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sojourn.metrics import payback_table, write_acquisition
+from sojourn.core import BadInput
+from sojourn.metrics import check_acquisition, payback_chart, payback_lines, payback_table, write_acquisition
 from sojourn.warehouse import EngineSpec, Warehouse
 from tests.metrics.growth import START, acquired, board, event, numbered, put_costs, put_log, rows, value_rows
 
@@ -192,6 +193,32 @@ def test_forecasts_begin_where_the_predictions_did_and_say_when_it_pays_back(war
     assert paid["low"].item() < 10
 
 
+def test_payback_sums_channels_that_cost_something_even_where_costs_name_other_campaigns(warehouse):
+    """North's costs are of campaigns that its users do not carry; organic users bring money and cost nothing."""
+    arrive = [
+        event("ann", "ad", 0, network="north", creative="cat"),
+        event("ann", "launch", 1),
+        event("bob", "launch", 2),
+    ]
+    put_log(warehouse, numbered([*arrive, event("ann", "pay", 3, amount=10), event("bob", "pay", 4, amount=90)]))
+    put_costs(warehouse, [(START, "north", "tv", "9", None), (START, "north", None, "5", None)])
+    put_predictions(warehouse, START + DAY, {"ann": (0.0, 20.0, 30.0), "bob": (0.0, 500.0, 900.0)})
+    write_acquisition(warehouse, board())
+    paid = warehouse.frame("metric_payback").filter(pl.col("grain") == "week")
+    told = {row["channel"]: (row["status"], row["payback_days"], row["cost"]) for row in paid.to_dicts()}
+    # Margin 7 so far, 0.7 x 2 a day ahead: 14 is reached five days ahead, which is age 5.
+    assert told == {"(paid)": ("forecast", 5, 14), "north": ("forecast", 5, 14), "organic": ("free", None, 0)}
+    tables = [
+        warehouse.frame(f"metric_{name}").filter(pl.col("grain") == "week") for name in ("acquired_margin", "ltv_cac")
+    ]
+    lines = payback_lines(*tables, by="cohort")
+    ahead = lines.drop_nulls("forecast").sort("age")
+    assert ahead["forecast"].to_list() == pytest.approx([(7 + 1.4 * n) / 14 for n in range(1, 11)])
+    dashes = [trace for trace in payback_chart(*tables).data if trace.line.dash == "dash"]
+    assert len(dashes) == 1
+    assert dashes[0].y[-1] == ahead["forecast"][-1]
+
+
 def test_there_is_no_forecast_where_somebody_has_no_prediction(warehouse):
     put_log(warehouse, numbered([event("ann", "launch", 1), event("bob", "launch", 2), event("ann", "launch", 25)]))
     put_predictions(warehouse, START + 2 * DAY, {"ann": (0.0, 1.0, 2.0)})
@@ -216,8 +243,43 @@ def test_payback_is_the_first_age_that_made_up_for_the_cost_of_each_channel_and_
     found = payback_table(pl.DataFrame(rows, schema=schema, orient="row"), forecast=None)
     told = {row["channel"]: (row["status"], row["payback_days"], row["age"]) for row in found.to_dicts()}
     assert told == {
-        "(all)": ("observed", 2, 2),
+        "(paid)": ("not in sight", None, 2),
         "north": ("observed", 2, 2),
         "south": ("not in sight", None, 2),
         "organic": ("free", None, 2),
     }
+
+
+def test_checks_pass_on_what_was_written_and_find_what_was_changed_behind_the_back(warehouse):
+    launches = [event(who, kind, 20 * n) for n, who in enumerate(("ann", "bob", "cem")) for kind in ("launch", "pay")]
+    events = numbered([{**each, "amount": 3} if each["event"] == "pay" else each for each in launches])
+    put_log(warehouse, events)
+    put_costs(warehouse, [(START, "organic", None, "30", None)])
+    plain = board().with_changes(name="users")
+    without_currency(warehouse)
+    write_acquisition(warehouse, plain)
+    checks = {each.check: each for each in check_acquisition(warehouse, plain)}
+    assert [each.verdict for each in checks.values()] == ["ok"] * 5
+    put_costs(warehouse, [(START, "organic", None, "31", None)])
+    lost = warehouse.frame("metric_acquired_value", only=[plain.place(START)]).drop("board", "day").head(0)
+    with warehouse.writing("metric_acquired_value") as writer:
+        writer.put(plain.place(START), lost, order_by=["acquired_on"], fingerprint="lost")
+    with warehouse.writing("metric_acquired") as writer:
+        writer.drop(plain.place(START + DAY))
+    found = {each.check: each.wrong for each in check_acquisition(warehouse, plain) if each.wrong}
+    assert set(found) == {"attributed", "conserved", "acquired", "costs", "parts"}
+    assert "2025-03-01: cohorts have None, the log has 6" in found["conserved"][0]
+    assert "by day there are 30.0000, not 31.0000" in found["costs"][0]
+
+
+def without_currency(warehouse) -> None:
+    """The log without its column of currencies: what most logs are."""
+    for place in warehouse.places("events"):
+        frame = warehouse.frame("events", only=[place]).drop("currency", "day")
+        with warehouse.writing("events") as writer:
+            writer.put(place, frame, order_by=["event_id"], fingerprint=f"plain-{place['day']}")
+
+
+def test_checking_before_the_first_run_is_refused(warehouse):
+    with pytest.raises(BadInput, match=r"board 'users' has no tables yet\. Make them: sojourn metrics acquisition"):
+        check_acquisition(warehouse, board())

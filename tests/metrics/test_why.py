@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sojourn.core import BadInput, BadSpec, MissingColumn, MissingTable
@@ -25,6 +25,7 @@ from tests.metrics.growth import event, numbered, put_log
 
 Segments = dict[tuple[str, ...], tuple[Fraction, Fraction]]
 A, B = date(2025, 1, 6), date(2025, 1, 13)
+ANY_SPEED = settings(deadline=None)
 NAMES = st.tuples(st.sampled_from("abcde"))
 NUMBERS = st.integers(-10_000_000, 10_000_000).map(lambda n: Fraction(n, 10_000))
 SIDES = st.tuples(NUMBERS, st.integers(0, 1_000_000).map(lambda n: Fraction(n, 10_000)))
@@ -37,6 +38,7 @@ def ratio(segments):
     return sum(top for top, _ in segments.values()) / sum(bottom for _, bottom in segments.values())
 
 
+@ANY_SPEED
 @given(before=SEGMENTS, after=SEGMENTS)
 def test_rate_and_mix_effects_sum_to_the_change_exactly(before, after):
     parts = ratio_parts(before, after)
@@ -46,6 +48,7 @@ def test_rate_and_mix_effects_sum_to_the_change_exactly(before, after):
     assert effects == sorted(effects, reverse=True)
 
 
+@ANY_SPEED
 @given(before=SEGMENTS, after=SEGMENTS)
 def test_the_changes_of_a_sum_s_segments_sum_to_its_change_exactly(before, after):
     parts = sum_parts(before, after)
@@ -53,6 +56,7 @@ def test_the_changes_of_a_sum_s_segments_sum_to_its_change_exactly(before, after
     assert sum(part.effect for part in parts) == change
 
 
+@ANY_SPEED
 @given(before=SEGMENTS, after=SEGMENTS)
 def test_going_back_moves_every_segment_back(before, after):
     there = {part.segment: (part.rate, part.mix) for part in ratio_parts(before, after)}
@@ -60,6 +64,7 @@ def test_going_back_moves_every_segment_back(before, after):
     assert there == back
 
 
+@ANY_SPEED
 @given(segments=SEGMENTS, times=st.integers(2, 9))
 def test_growing_alike_everywhere_moves_nothing(segments, times):
     grown = {name: (times * top, times * bottom) for name, (top, bottom) in segments.items()}
@@ -149,13 +154,14 @@ def test_metrics_of_a_board_are_explained_wherever_they_lie(warehouse):
     simulate(warehouse, WorldSpec(users=250, days=28, start=date(2025, 1, 6), seed=5))
     board = BoardSpec(active="event = 'launch'", portrait_dims=("channel", "os"))
     backfill_board(warehouse, board)
-    asked = {"start": A, "end": B, "by": ("channel", "os")}
-    for name, more in [
+    asked: dict[str, Any] = {"start": A, "end": B, "by": ("channel", "os")}
+    cases: list[tuple[str, dict[str, Any]]] = [
         ("arpu", {}),
         ("active_users", {}),
         ("retention", {"age": 1}),
         ("lifecycle", {"where": {"state": "new"}}),
-    ]:
+    ]
+    for name, more in cases:
         why = why_moved(warehouse, WhySpec(name=name, **asked, **more), board=board)
         whole = metric_table(warehouse, board, name, grain="week")
         if "age" in more:

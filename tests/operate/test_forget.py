@@ -14,6 +14,7 @@ from polars.testing import assert_frame_equal
 from sojourn.core import BadInput
 from sojourn.events import IngestSpec, register_events
 from sojourn.features import FeatureSpec, write_features
+from sojourn.metrics import BoardSpec, backfill_board
 from sojourn.operate import forget, merge
 from sojourn.rollups import AggregateSpec, RollupSpec, advance, backfill, ledger, window_table
 from sojourn.warehouse import EngineSpec, Warehouse
@@ -102,6 +103,18 @@ def test_what_is_made_from_events_is_as_if_the_user_had_never_come(tmp_path, see
     assert all(advance(one, spec, day=date(2025, 5, 6)).written for spec in BOTH)
     derive(one)
     same(one, other)
+
+
+def test_metrics_that_counted_the_user_go_and_come_back_without(pair):
+    board, tables = BoardSpec(event_dims={"channel": "channel"}), ("metric_values_users", "metric_cohorts_users")
+    one, other = pair
+    for warehouse in pair:
+        backfill_board(warehouse, board)
+    report = forget(one, ["ann"], as_of=LATER)
+    assert report.is_complete
+    assert {each.table for each in report.changes} >= {*tables, "metric_state_users", "rollup_metrics_users"}
+    backfill_board(one, board)
+    same(one, other, (*tables, "metric_state_users", "metric_unbounded_users"))
 
 
 def test_the_report_counts_every_table_and_partition(pair):

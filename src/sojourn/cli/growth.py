@@ -127,6 +127,17 @@ def why(
     show_frame(found.table(), found.told())
 
 
+def checks(store: Any, config: Path | None, board: str | None) -> list[Any]:
+    """The checks of the acquisition boards that have tables: part of `sojourn metrics check`."""
+    from sojourn.cli.settings import read_settings
+    from sojourn.metrics import acquisition_from, check_acquisition
+
+    boards = acquisition_from(read_settings(config))
+    written = {place["board"] for place in store.places("metric_acquired_value")}
+    chosen = [spec for name, spec in boards.items() if name in written and board in (None, name)]
+    return [each for spec in chosen for each in check_acquisition(store, spec)]
+
+
 def _pairs(texts: list[str]) -> dict[str, Any]:
     from sojourn.core import BadSpec
 

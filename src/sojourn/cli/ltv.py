@@ -20,7 +20,9 @@ def register(app: typer.Typer) -> None:
 
 @ltv.command(epilog="Example: sojourn ltv compare --horizon 30 --horizon 90 --out ./ltv")
 def compare(
-    out: Annotated[Path, typer.Option(help="Folder for metrics.json, comparison.csv and report.html.")] = Path("ltv"),
+    out: Annotated[Path, typer.Option(help="Folder for figures (metrics.json, two CSV files) and report.html.")] = Path(
+        "ltv"
+    ),
     horizon: HORIZON = None,
     as_of: AS_OF = None,
     warehouse: WAREHOUSE = Path("warehouse"),
@@ -28,13 +30,42 @@ def compare(
 ) -> None:
     """Fit every model on past dates, choose on the earlier folds, test once on the last."""
     from sojourn.cli.tables import show_frame
-    from sojourn.lifetime import compare_models, scores_summary
+    from sojourn.lifetime import compare_models, scores_summary, verdict
 
     settings, store = opened(warehouse, config)
     found = compare_models(
         store, spec=_spec(settings, horizon), out=out, features=features_of(settings), end=day_of(as_of)
     )
-    show_frame(scores_summary({each.spec.name: each.scores for each in found}), f"report: {out / 'report.html'}")
+    said = [f"{each.spec.name}: {verdict(each)}" for each in found]
+    figures = scores_summary({each.spec.name: each.scores for each in found})
+    show_frame(figures, "\n".join([*said, f"report: {out / 'report.html'}"]))
+
+
+@ltv.command(epilog="Example: sojourn ltv newcomers --age 1 --age 7 --by-day 90 --out ./newcomers")
+def newcomers(
+    out: Annotated[Path, typer.Option(help="Folder for figures, forecasts and report.html.")] = Path("newcomers"),
+    age: Annotated[
+        list[int] | None,
+        typer.Option(help="A day on which newcomers are seen; may be given several times. 1, 3 and 7 when left out."),
+    ] = None,
+    by_day: Annotated[int | None, typer.Option(help="The day by which their spend is told; 90 when left out.")] = None,
+    as_of: AS_OF = None,
+    warehouse: WAREHOUSE = Path("warehouse"),
+    config: CONFIG = None,
+) -> None:
+    """Tell from a newcomer's first days what they will have spent by day 90; by cohort and by channel."""
+    from sojourn.cli.tables import show_frame
+    from sojourn.lifetime import NewcomerSpec, compare_newcomers, scores_summary, verdict
+
+    settings, store = opened(warehouse, config)
+    changed = {"ages_days": tuple(age) if age else None, "by_days": by_day}
+    given = {name: value for name, value in changed.items() if value is not None}
+    spec = NewcomerSpec(**{**settings.get("newcomers", {}), **given})
+    found = compare_newcomers(store, spec=spec, out=out, features=features_of(settings), end=day_of(as_of))
+    comparisons = [each.comparison for each in found]
+    said = [f"{each.spec.name}: {verdict(each)}" for each in comparisons]
+    figures = scores_summary({each.spec.name: each.scores for each in comparisons})
+    show_frame(figures, "\n".join([*said, f"report: {out / 'report.html'}"]))
 
 
 @ltv.command(epilog="Example: sojourn ltv fit --out ./models --as-of 2017-10-03")

@@ -139,6 +139,7 @@ def check(
 
     store, boards = _boards(warehouse, config, board)
     checks = [each for spec in boards for each in check_board(store, spec)]
+    checks += growth.checks(store, config, board)
     typer.echo(aligned(["check", "table", "looked at", "verdict", "found"], [each.row() for each in checks]))
     if any(each.wrong for each in checks):
         raise typer.Exit(1)

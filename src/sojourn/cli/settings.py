@@ -21,6 +21,7 @@ SECTIONS = (
     "dashboard",
     "acquisition",
     "supply_demand",
+    "newcomers",
 )
 
 

@@ -1,5 +1,6 @@
 """Rollups and portraits come in; out come tables of what was known of each user on a day, and what came after."""
 
+from sojourn.features.newcomers import newcomer_table
 from sojourn.features.sequences import SequenceSpec, sequence_table
 from sojourn.features.spec import FeatureSpec, LabelSpec, features_from
 from sojourn.features.table import (
@@ -20,6 +21,7 @@ __all__ = [
     "export_training_set",
     "feature_table",
     "features_from",
+    "newcomer_table",
     "population",
     "sequence_table",
     "training_set",

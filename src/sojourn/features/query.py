@@ -67,14 +67,14 @@ def ask(warehouse: Warehouse, spec: FeatureSpec, as_ofs: Sequence[date], *, hori
 
 def feature_query(question: Question) -> str:
     """SQL for `user_id`, `as_of` and the features."""
-    return _typed(question, _parts(question), _feature_columns(question))
+    columns = _feature_columns(question)
+    return typed(question, _joined(_parts(question), columns), columns=list(columns))
 
 
 def training_query(question: Question) -> str:
     """SQL for `user_id`, `as_of`, the features and the labels."""
-    return _typed(
-        question, _parts(question) | _label_part(question), _feature_columns(question) | _label_columns(question)
-    )
+    columns = _feature_columns(question) | _label_columns(question)
+    return typed(question, _joined(_parts(question) | _label_part(question), columns), columns=list(columns))
 
 
 def _parts(question: Question) -> Columns:
@@ -92,7 +92,7 @@ def _parts(question: Question) -> Columns:
 def _habit_part(question: Question) -> str:
     spec, sql, history_days = question.spec, question.sql, (max(question.as_ofs) - question.first).days
     if question.known is None:
-        return habit_query(spec, _past(question), as_ofs=question.as_ofs, history_days=history_days, sql=sql)
+        return habit_query(spec, past_days(question), as_ofs=question.as_ofs, history_days=history_days, sql=sql)
     return known_habit_query(spec, question.known.day_states(spec.rollup.table), history_days=history_days, sql=sql)
 
 
@@ -155,16 +155,15 @@ def _label_columns(question: Question) -> Columns:
     }
 
 
-def _typed(question: Question, parts: Columns, columns: Columns) -> str:
-    joined = _joined(parts, columns)
-    kinds = question.warehouse.engine.columns(joined)
+def typed(question: Question, joined: str, *, columns: Sequence[str], keys: Sequence[str] = KEYS) -> str:
+    """SQL for the keys as they are, the user's as text, and for these columns of a query as features."""
+    kinds, sql = question.warehouse.engine.columns(joined), question.sql
     zone = question.warehouse.spec.zone
-    typed = ", ".join(
-        f"{as_feature(identifier(name), kinds[name], zone=zone, sql=question.sql)} "
-        f"AS {identifier(feature_name(name, kinds[name]))}"
-        for name in columns
-    )
-    return f"SELECT CAST(user_id AS {question.sql.kind('VARCHAR')}) AS user_id, as_of, {typed} FROM ({joined})"
+    found = [f"CAST(user_id AS {sql.kind('VARCHAR')}) AS user_id", *(key for key in keys if key != "user_id")]
+    for name in columns:
+        feature = as_feature(identifier(name), kinds[name], zone=zone, sql=sql)
+        found.append(f"{feature} AS {identifier(feature_name(name, kinds[name]))}")
+    return f"SELECT {', '.join(found)} FROM ({joined})"
 
 
 def _joined(parts: Columns, columns: Columns) -> str:
@@ -195,11 +194,13 @@ def _seen(question: Question) -> str:
         states = question.known.day_states(question.spec.rollup.table)
         return f"SELECT DISTINCT user_id, as_of FROM {states} WHERE user_id IS NOT NULL"
     looks = question.sql.values([f"(DATE '{as_of}')" for as_of in question.as_ofs])
-    firsts = f"SELECT user_id, min(start) AS _first FROM {_past(question)} WHERE user_id IS NOT NULL GROUP BY user_id"
+    firsts = (
+        f"SELECT user_id, min(start) AS _first FROM {past_days(question)} WHERE user_id IS NOT NULL GROUP BY user_id"
+    )
     return f"SELECT user_id, as_of FROM ({firsts}) JOIN ({looks}) AS looks(as_of) ON _first < as_of"
 
 
-def _past(question: Question) -> str:
+def past_days(question: Question) -> str:
     """All partials before the last day looked from."""
     days = question.found.days(date.min, max(question.as_ofs))
     cells = [{"grain": "day", "start": str(day)} for day in days]

@@ -11,6 +11,7 @@ from sojourn.lifetime.forecast import Lifetime
 from sojourn.lifetime.gamma_gamma import GammaGamma, GammaGammaSpec
 from sojourn.lifetime.interval import SpendInterval, SpendIntervalSpec
 from sojourn.lifetime.models import make_model, model_label
+from sojourn.lifetime.newcomers import Newcomers, compare_newcomers
 from sojourn.lifetime.process_charts import alive_chart, tracking_chart
 from sojourn.lifetime.process_value import ProcessValue, ProcessValueSpec
 from sojourn.lifetime.purchase_process import ProcessSpec, PurchaseProcess
@@ -38,9 +39,11 @@ from sojourn.lifetime.retention.trees import DailyTrees
 from sojourn.lifetime.retention.triangle import cohort_triangle
 from sojourn.lifetime.rfm import rfm_table
 from sojourn.lifetime.scoring import score_users
+from sojourn.lifetime.segments import segment_scores
 from sojourn.lifetime.sequence_value import SequenceValue, SequenceValueSpec
 from sojourn.lifetime.single_stage import SingleStage, SingleStageSpec
-from sojourn.lifetime.spec import BoostSpec, ChurnSpec, LifetimeSpec, TaskSpec, ValueSpec
+from sojourn.lifetime.spec import BoostSpec, ChurnSpec, LifetimeSpec, NewcomerSpec, TaskSpec, ValueSpec
+from sojourn.lifetime.stack import Stack, StackSpec
 from sojourn.lifetime.study import (
     Predicted,
     Study,
@@ -54,6 +57,7 @@ from sojourn.lifetime.study import (
 from sojourn.lifetime.tables import judged_table, log_days, scoring_table, training_table
 from sojourn.lifetime.targets import TargetSpec, high_spenders_at_risk, likely_high_spenders, profiles, write_list
 from sojourn.lifetime.two_stage import TwoStage
+from sojourn.lifetime.verdict import verdict
 
 __all__ = [
     "ActivityBaseline",
@@ -76,6 +80,8 @@ __all__ = [
     "Judged",
     "Lifetime",
     "LifetimeSpec",
+    "NewcomerSpec",
+    "Newcomers",
     "NudgePlan",
     "Outlook",
     "Predicted",
@@ -97,6 +103,8 @@ __all__ = [
     "SpendDistributionSpec",
     "SpendInterval",
     "SpendIntervalSpec",
+    "Stack",
+    "StackSpec",
     "Study",
     "TargetSpec",
     "TaskSpec",
@@ -112,6 +120,7 @@ __all__ = [
     "compare",
     "compare_activity",
     "compare_models",
+    "compare_newcomers",
     "compare_retention",
     "decision_table",
     "evaluate_model",
@@ -144,8 +153,10 @@ __all__ = [
     "score_users",
     "scores_summary",
     "scoring_table",
+    "segment_scores",
     "tracking_chart",
     "training_table",
+    "verdict",
     "write_list",
     "write_report",
 ]

@@ -32,19 +32,14 @@ from sojourn.lifetime.compare import Comparison
 from sojourn.lifetime.effects import feature_effects
 from sojourn.lifetime.interval import TRUTH
 from sojourn.lifetime.models import model_label
-from sojourn.lifetime.spec import ChurnSpec, LifetimeSpec
+from sojourn.lifetime.segments import segment_scores
+from sojourn.lifetime.spec import ChurnSpec, LifetimeSpec, ValueSpec
+from sojourn.lifetime.verdict import JUDGED, standing, verdict, verdict_sentence
 
 RIVAL = {"value": "repeat", "probability": "recency"}
-JUDGED = {"value": ("mae", "gini"), "probability": ("brier", "auc")}
 SHOWN = {
     "value": ("mae", "gini", "spearman", "lift_10", "rmse", "bias"),
     "probability": ("auc", "average_precision", "brier", "log_loss", "ece", "bias"),
-}
-IN_WORDS = {
-    "mae": "a user's prediction is off by",
-    "gini": "ranking (Gini)",
-    "brier": "squared error of the probability (Brier)",
-    "auc": "telling leavers from stayers (AUC)",
 }
 SHOWN_EFFECTS = 15
 
@@ -52,59 +47,23 @@ SHOWN_EFFECTS = 15
 def proof_parts(comparisons: Sequence[Comparison], spec: LifetimeSpec) -> list[Part]:
     """For every task: the verdict against the baselines, the table of models, and the charts that test the figures.
 
-    The value task with the longest horizon comes first and is shown in full; shorter ones have their charts folded.
+    The value task with the longest horizon comes first and is shown in full; others have their charts folded.
     """
     values = [one for one in comparisons if not isinstance(one.spec, ChurnSpec)]
-    longest = max((one.spec.horizon_days for one in values), default=0)
     values.sort(key=lambda one: -one.spec.horizon_days)
     parts: list[Part] = []
     for one in values:
         charts = _value_charts(one, spec)
-        shown = charts if one.spec.horizon_days == longest else [Folded("Charts", parts=tuple(charts))]
+        shown = charts if one is values[0] else [Folded("Charts", parts=tuple(charts))]
         parts += [*_verdict(one, spec), *shown]
     for one in (each for each in comparisons if isinstance(each.spec, ChurnSpec)):
         parts += [*_verdict(one, spec), *_churn_charts(one)]
     return parts
 
 
-def verdict_sentence(comparison: Comparison, *, rival: str, unit: str = "") -> str:
-    """Whether the chosen model beat another on the last fold, metric by metric, with intervals, in words."""
-    labels = _labels(comparison)
-    if rival == comparison.chosen:
-        return f"The earlier folds picked **{labels[rival]}** itself: nothing that was learned did better there."
-    found = [_judged(comparison, rival, metric, unit) for metric in JUDGED[comparison.scores.kind]]
-    return (
-        f"**{labels[comparison.chosen]}** against **{labels[rival]}**, on users of the last fold: {'; '.join(found)}."
-    )
-
-
-def standing(metric: str, difference: Difference) -> str:
-    """`better`, `worse`, or `not told apart` when the interval of the difference holds zero."""
-    if difference.low is None or difference.high is None or difference.low <= 0 <= difference.high:
-        return "not told apart"
-    lower_is_better = METRICS[metric].better != "high"
-    return "better" if (difference.high < 0) == lower_is_better else "worse"
-
-
-def _judged(comparison: Comparison, rival: str, metric: str, unit: str) -> str:
-    models = comparison.scores.models
-    unit = unit if metric == "mae" else ""
-    digits = None if metric == "mae" else 3
-    one, other = (
-        number_text(models[name][metric].value, digits=digits, unit=unit) for name in (comparison.chosen, rival)
-    )
-    difference = comparison.differences[rival][metric]
-    verdict = standing(metric, difference)
-    digits = None if metric == "mae" else 4
-    ends = range_text(difference, digits=digits)
-    between = f", difference {number_text(difference.value, digits=digits)} (95 % interval {ends})" if ends else ""
-    return f"{IN_WORDS[metric]} {one} against {other}{between}: **{verdict}**"
-
-
 def _verdict(comparison: Comparison, spec: LifetimeSpec) -> list[Part]:
     kind, rival = comparison.scores.kind, RIVAL[comparison.scores.kind]
-    what = f"spend in {comparison.spec.horizon_days} days" if kind == "value" else "churn"
-    parts: list[Part] = [Heading(f"Can it be believed: {what}", _tested(comparison))]
+    parts: list[Part] = [Heading(f"Can it be believed: {_asked(comparison.spec)}", _tested(comparison))]
     if rival in comparison.scores.models:
         sentence = verdict_sentence(comparison, rival=rival, unit=spec.unit)
         parts.append(Callout(sentence, tone=_tone(comparison, rival)))
@@ -121,13 +80,27 @@ def _verdict(comparison: Comparison, spec: LifetimeSpec) -> list[Part]:
     )
     return [
         *parts,
+        Prose(f"In short: {verdict(comparison, labels=labels)}"),
         Folded("How the model was chosen, and how it stands to each other", parts=_choice_tables(comparison)),
     ]
 
 
+def _asked(spec: ValueSpec | ChurnSpec) -> str:
+    if isinstance(spec, ChurnSpec):
+        return "churn"
+    if spec.age_days is not None:
+        return f"spend by day {spec.horizon_days}, told on day {spec.age_days}"
+    return f"spend in {spec.horizon_days} days"
+
+
 def _tested(comparison: Comparison) -> str:
-    fold = comparison.final.fold
+    fold, age_days = comparison.final.fold, getattr(comparison.spec, "age_days", None)
     n_users = comparison.predictions["user_id"].n_unique()
+    if age_days is not None:
+        return (
+            f"{n_users:,} users had reached day {age_days} by {fold.test}. The models had seen only users whose day "
+            f"{comparison.spec.horizon_days} was over by then."
+        )
     return (
         f"As of {fold.test} the models knew nothing of the {comparison.spec.horizon_days} days that followed. This is "
         f"how they did on them, for {n_users:,} users."
@@ -228,7 +201,26 @@ def _value_charts(comparison: Comparison, spec: LifetimeSpec) -> list[Part]:
             "the big spenders sooner.",
         ),
     ]
-    return [*parts, *_coverage_parts(comparison), *_effect_parts(comparison)]
+    return [*parts, *_coverage_parts(comparison), *_segment_parts(comparison, spec), *_effect_parts(comparison)]
+
+
+def _segment_parts(comparison: Comparison, spec: LifetimeSpec) -> list[Part]:
+    found = segment_scores(comparison)
+    if found.is_empty():
+        return []
+    columns = [
+        Column("segment", "Users by", style="text"),
+        Column("value", style="text"),
+        Column("users", "Users", digits=0),
+        Column("truth", "Spent, mean", unit=spec.unit),
+        Column("predicted", "Predicted, mean", unit=spec.unit),
+        Column("bias", "Total bias", style="change", digits=1),
+        Column("mae", "MAE", unit=spec.unit),
+        Column("gini", "Gini", digits=3),
+        Column("coverage", "Inside the interval", style="percent", digits=1),
+    ]
+    lead = Prose("How the chosen model does on each kind of user of the last fold, 50 users at least.")
+    return [Folded("By segment", parts=(lead, Table(found.drop("task"), columns=columns)))]
 
 
 def _without_constants(scores: Scores) -> Scores:

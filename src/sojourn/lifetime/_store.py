@@ -4,6 +4,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
+
+import polars as pl
 
 from sojourn.core import Estimator, Spec, UnreadableSource
 from sojourn.evaluate.scores import write_whole
@@ -46,3 +49,14 @@ def load_plain(path: Path, *, model: type[Plain], spec: type[Spec]) -> Plain:
     for name, learned in whole["learned"].items():
         setattr(found, f"{name}_", learned)
     return found
+
+
+def write_table(table: pl.DataFrame, path: Path) -> None:
+    """Write a table as one Parquet file, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_name(f".{path.name}.{uuid4().hex}")
+    try:
+        table.write_parquet(staged)
+        staged.replace(path)
+    finally:
+        staged.unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from math import exp, log
+from math import exp
 
 import polars as pl
 
@@ -23,14 +23,14 @@ from sojourn.evaluate import (
     time_split,
 )
 from sojourn.lifetime._design import KEYS, labelled
-from sojourn.lifetime._learning import need_users
+from sojourn.lifetime._learning import LEAST_SPENDERS, need_users
 from sojourn.lifetime.interval import TRUTH, fit_interval, with_interval
-from sojourn.lifetime.models import make_model, usable
+from sojourn.lifetime.models import fit_all, usable
 from sojourn.lifetime.spec import ChurnSpec, ValueSpec
+from sojourn.lifetime.stack import left_undone
 
 # What a model leaves undone, by kind of task: an error, and how far the ranking is from perfect.
 LEFT_UNDONE = {"value": ("mae", "gini"), "probability": ("brier", "auc")}
-SMALLEST = 1e-9
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def choose(table: pl.DataFrame, *, spec: ValueSpec | ChurnSpec, bootstrap: Boots
     """
     known = labelled(table, spec=spec, where="lifetime.compare")
     need_users(known, where="lifetime.compare")
-    split = split_of(known["as_of"].unique(), spec=spec)
+    split = _with_spenders(split_of(known["as_of"].unique(), spec=spec), known=known, spec=spec)
     earliest = known.filter(_rows_of(split.folds[0], spec)[0])
     spec = spec.with_changes(models=usable(spec, table=earliest))
     choice = Choice(spec, split, split_fingerprint(known, split=split), "", {}, ())
@@ -171,12 +171,23 @@ def split_of(as_ofs: Iterable[date], *, spec: ValueSpec | ChurnSpec) -> Split:
     ) from last
 
 
+def _with_spenders(split: Split, *, known: pl.DataFrame, spec: ValueSpec | ChurnSpec) -> Split:
+    """The folds without early ones in which too few users spent to learn from, as where a log begins; at least two."""
+    if isinstance(spec, ChurnSpec):
+        return split
+    spenders = [
+        known.filter(_rows_of(fold, spec)[0], pl.col(spec.label) > 0)["user_id"].n_unique() for fold in split.folds
+    ]
+    first = next((at for at, count in enumerate(spenders) if count >= LEAST_SPENDERS), len(spenders))
+    return split.with_changes(folds=split.folds[min(first, len(split.folds) - 2) :])
+
+
 def run_fold(known: pl.DataFrame, *, fold: Fold, choice: Choice, bootstrap: BootstrapSpec | None = None) -> FoldResult:
     """Fit every model on the latest dates known at the fold's test date, and score them on it."""
     spec = choice.spec
     train, test = (known.filter(part) for part in _rows_of(fold, spec))
     names: tuple[str, ...] = spec.models
-    models = {name: make_model(name, spec=spec).fit(train) for name in names}
+    models = fit_all(names, spec=spec, table=train)
     columns = [model.predict(test)[spec.name].alias(name) for name, model in models.items()]
     predictions = test.select(*KEYS, truth_of(spec)).with_columns(columns)
     scores = score_models(
@@ -218,13 +229,11 @@ def task_of(spec: ValueSpec | ChurnSpec) -> Task:
 
 
 def _loss(name: str, folds: Iterable[FoldResult]) -> float:
-    logs = []
+    logs: list[float] = []
     for result in folds:
         error, order = LEFT_UNDONE[result.scores.kind]
         figures = result.scores.models[name]
-        lacking = 1 - (figures[order].value or 0.0)
-        off = 1 + abs(result.held_out_bias[name])
-        logs += [log(max(part, SMALLEST)) for part in (figures[error].value or 0.0, lacking, off)]
+        logs += left_undone(error=figures[error].value, ranking=figures[order].value, bias=result.held_out_bias[name])
     return exp(sum(logs) / len(logs))
 
 

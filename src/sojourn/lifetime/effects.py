@@ -8,6 +8,7 @@ import polars as pl
 from sojourn.core import BadInput, Estimator
 from sojourn.lifetime._boost import Ensemble, Floats
 from sojourn.lifetime._design import Design
+from sojourn.lifetime.stack import Stack
 
 MOST_ROWS = 2_000
 EFFECT_SCHEMA = {
@@ -79,10 +80,13 @@ def feature_effects(model: Estimator, *, table: pl.DataFrame) -> pl.DataFrame:
 
     `share` is the mean absolute contribution (SHAP values of the trees, averaged over users and boosters) as a share of
     all features' together; `direction` says whether more of the feature goes with a higher prediction. At most 2,000
-    users, evenly spread over the table, are read. A model of two stages has both stages weighted equally.
+    users, evenly spread over the table, are read. A model of two stages has both stages weighted equally, and a stack
+    its members by their weights.
 
     Empty for models without trees.
     """
+    if isinstance(model, Stack):
+        return _of_members(model, table)
     stages = [part for part in vars(model).values() if isinstance(part, Ensemble)]
     design = vars(model).get("design_")
     if not stages or design is None:
@@ -110,6 +114,19 @@ def feature_words(name: str) -> str:
 
 def _theme(name: str) -> str:
     return next((theme for pattern, theme in THEMES if pattern.fullmatch(name)), PORTRAIT)
+
+
+def _of_members(stack: Stack, table: pl.DataFrame) -> pl.DataFrame:
+    """The effects of the members that have any, weighted; the direction is that of the heaviest member."""
+    found = [
+        feature_effects(member, table=table).with_columns(pl.col("share") * stack.weights_[name])
+        for name, member in stack.members_.items()
+    ]
+    shares = pl.concat(found).group_by("feature", "words", "theme", maintain_order=True)
+    summed = shares.agg(pl.col("share").sum(), pl.col("direction").first())
+    return summed.with_columns(pl.col("share") / pl.col("share").sum()).sort(
+        "share", "feature", descending=[True, False]
+    )
 
 
 def _effects(stages: list[Ensemble], design: Design, table: pl.DataFrame) -> pl.DataFrame:

@@ -18,7 +18,7 @@ from sojourn.lifetime._design import KEYS, labelled
 from sojourn.lifetime._store import load_model, save_model
 from sojourn.lifetime.compare import choose
 from sojourn.lifetime.interval import SpendInterval, fit_interval, with_interval
-from sojourn.lifetime.models import baselines_of, load_model_of, make_model
+from sojourn.lifetime.models import baselines_of, load_model_of, make_model, usable
 from sojourn.lifetime.spec import ChurnSpec, LifetimeSpec, ValueSpec
 
 INTERVAL, BASELINES = "interval", "baselines"
@@ -129,7 +129,8 @@ class Lifetime(Estimator):
         days = tuple(known["as_of"].unique().sort()[-task.train_as_ofs :])
         rows = known.filter(pl.col("as_of").is_in(days))
         self.trained_on_[task.name], self.chosen_[task.name] = days, chosen
-        self.models_[task.name] = make_model(chosen, spec=task).fit(rows)
+        able = task.with_changes(models=usable(task, table=rows))
+        self.models_[task.name] = make_model(chosen, spec=able).fit(rows)
         self.baselines_[task.name] = {name: make_model(name, spec=task).fit(rows) for name in baselines_of(task)}
         if isinstance(task, ValueSpec):
             self.intervals_[task.name] = fit_interval(self.models_[task.name], table=rows, level=self.spec.level)

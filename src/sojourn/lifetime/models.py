@@ -1,33 +1,18 @@
-"""The models by name: made for a task, and read back from a folder without knowing which one lies there."""
+"""The models of a task by name, which of them can learn from a table, and what they are called."""
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import get_args
 
 import polars as pl
 
-from sojourn.core import Estimator, UnreadableSource
-from sojourn.lifetime._store import FILE
-from sojourn.lifetime.baselines import Baseline, BaselineSpec
-from sojourn.lifetime.churn import ChurnBaseline, ChurnBaselineSpec, ChurnTrees
-from sojourn.lifetime.process_value import ProcessValue, ProcessValueSpec, columns_read
+from sojourn.core import Estimator
+from sojourn.lifetime._members import load_member, make_member
+from sojourn.lifetime.process_value import columns_read
 from sojourn.lifetime.purchase_process import ProcessModel
-from sojourn.lifetime.sequence_value import SequenceValue, SequenceValueSpec
-from sojourn.lifetime.single_stage import SingleStage, SingleStageSpec
 from sojourn.lifetime.spec import ChurnSpec, ValueSpec
-from sojourn.lifetime.two_stage import TwoStage
+from sojourn.lifetime.stack import Stack, StackSpec
 
 LEAST_BUYERS = 90
-CLASSES: tuple[type[Estimator], ...] = (
-    SingleStage,
-    TwoStage,
-    SequenceValue,
-    ProcessValue,
-    Baseline,
-    ChurnTrees,
-    ChurnBaseline,
-)
 
 
 def make_model(name: str, *, spec: ValueSpec | ChurnSpec) -> Estimator:
@@ -36,19 +21,15 @@ def make_model(name: str, *, spec: ValueSpec | ChurnSpec) -> Estimator:
     >>> type(make_model("two_stage", spec=ValueSpec(horizon_days=30))).__name__
     'TwoStage'
     """
-    fields = ChurnSpec.model_fields if isinstance(spec, ChurnSpec) else ValueSpec.model_fields
-    shared = {field: getattr(spec, field) for field in fields}
-    if isinstance(spec, ChurnSpec):
-        return ChurnTrees(spec) if name == "churn_trees" else ChurnBaseline(ChurnBaselineSpec(**shared, rule=name))
-    if name == "two_stage":
-        return TwoStage(spec)
-    if name in ("pareto_nbd", "mbgnbd", "bgnbd"):
-        return ProcessValue(ProcessValueSpec(**shared, process=name))
-    if name == "sequence":
-        return SequenceValue(SequenceValueSpec(**shared))
-    if name in ("median", "median_scaled", "mean", "tweedie"):
-        return SingleStage(SingleStageSpec(**shared, objective=name))
-    return Baseline(BaselineSpec(**shared, rule=name))
+    return _stack(spec) if name == "stack" and isinstance(spec, ValueSpec) else make_member(name, spec=spec)
+
+
+def fit_all(names: tuple[str, ...], *, spec: ValueSpec | ChurnSpec, table: pl.DataFrame) -> dict[str, Estimator]:
+    """The models of these names, fitted on this table; a stack is made of the others as they are."""
+    fitted = {name: make_member(name, spec=spec).fit(table) for name in names if name != "stack"}
+    if "stack" in names and isinstance(spec, ValueSpec):
+        fitted["stack"] = _stack(spec).weigh(fitted)
+    return {name: fitted[name] for name in names}
 
 
 def usable(spec: ValueSpec | ChurnSpec, *, table: pl.DataFrame) -> tuple[str, ...]:
@@ -77,14 +58,7 @@ def baselines_of(spec: ValueSpec | ChurnSpec) -> tuple[str, ...]:
 
 def load_model_of(path: Path) -> Estimator:
     """The fitted model in this folder, of whichever kind. Raises `UnreadableSource`."""
-    try:
-        kind = json.loads((path / FILE).read_text(encoding="utf-8"))["model"]
-        known: Mapping[str, type[Estimator]] = {each.__name__: each for each in CLASSES}
-        return known[kind].load(path)
-    except (OSError, ValueError, KeyError, TypeError) as fault:
-        raise UnreadableSource(
-            f"lifetime: {path} holds no model of this room ({fault}). Fit one: sojourn ltv fit --out {path.parent}"
-        ) from fault
+    return load_member(path, also=(Stack,))
 
 
 def model_label(name: str, *, spec: ValueSpec | ChurnSpec) -> str:
@@ -100,6 +74,7 @@ def model_label(name: str, *, spec: ValueSpec | ChurnSpec) -> str:
         "pareto_nbd": "Pareto/NBD, gamma-gamma",
         "mbgnbd": "MBG/NBD, gamma-gamma",
         "bgnbd": "BG/NBD, gamma-gamma",
+        "stack": "Several models, weighted",
         "pace": "Average of past rates",
         "repeat": f"Last {days} days again",
         "always_mean": "Same mean for all",
@@ -109,3 +84,7 @@ def model_label(name: str, *, spec: ValueSpec | ChurnSpec) -> str:
         "base_rate": "Base rate for all",
     }
     return labels[name]
+
+
+def _stack(spec: ValueSpec) -> Stack:
+    return Stack(StackSpec(**{field: getattr(spec, field) for field in ValueSpec.model_fields}))

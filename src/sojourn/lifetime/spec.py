@@ -1,6 +1,6 @@
 """What is predicted, from how much history, and how the trees may grow: plain settings."""
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -22,11 +22,22 @@ ValueModel = Literal[
     "repeat",
     "always_mean",
     "zero",
+    "stack",
 ]
 ChurnModel = Literal["churn_trees", "recency", "base_rate"]
 
 # The sequence model needs torch and the columns of sequences: it takes part where `LifetimeSpec.sequences` says so.
 USUAL: tuple[ValueModel, ...] = tuple(name for name in get_args(ValueModel) if name != "sequence")
+OF_NEWCOMERS: tuple[ValueModel, ...] = (
+    "two_stage",
+    "median_scaled",
+    "mean",
+    "tweedie",
+    "pace",
+    "always_mean",
+    "zero",
+    "stack",
+)
 ADDITIVE = ("events", "active_days", "spend", "purchases", "purchase_days", "refunds")
 
 
@@ -66,19 +77,21 @@ class ValueSpec(TaskSpec):
     """What a user spends in the next `horizon_days`: the label `label_<value>_<horizon_days>d`.
 
     `little_share`: a user contributes little or nothing who spends at most this share of the median spender's spend.
+    `age_days`: of newcomers, seen when their first so many days are over; the horizon then counts from their first day.
 
-    >>> ValueSpec(horizon_days=30).name
-    'ltv_30'
+    >>> ValueSpec(horizon_days=30).name, ValueSpec(horizon_days=90, age_days=7).name
+    ('ltv_30', 'ltv_90_day_7')
     """
 
     value: str = "spend"
+    age_days: Days | None = None
     little_share: float = Field(default=0.1, ge=0, lt=1)
     models: tuple[ValueModel, ...] = Field(default=USUAL, min_length=1)
 
     @property
     def name(self) -> str:
         """The task's name, and the column of its predictions."""
-        return f"ltv_{self.horizon_days}"
+        return f"ltv_{self.horizon_days}" + (f"_day_{self.age_days}" if self.age_days else "")
 
     @property
     def label(self) -> str:
@@ -142,13 +155,13 @@ class LifetimeSpec(Spec):
     sequences: SequenceSpec | None = None
 
     @model_validator(mode="after")
-    def _each_horizon_once(self) -> "LifetimeSpec":
+    def _each_horizon_once(self) -> Self:
         if len(set(self.horizons_days)) < len(self.horizons_days):
             raise ValueError(f"a horizon is named twice in {list(self.horizons_days)}")
         return self
 
     @model_validator(mode="after")
-    def _named_models_exist(self) -> "LifetimeSpec":
+    def _named_models_exist(self) -> Self:
         known = {task.name: task.models for task in self.tasks()}
         for task, model in self.models.items():
             if task not in known:
@@ -173,3 +186,44 @@ class LifetimeSpec(Spec):
 
     def _shared(self) -> dict[str, object]:
         return {name: getattr(self, name) for name in ("train_as_ofs", "folds", "additive", "boost")}
+
+
+class NewcomerSpec(Spec):
+    """When newcomers are looked at and how far ahead; the section `[newcomers]` of `sojourn.toml`.
+
+    Users are seen once at each of `ages_days`, by what they did in their first so many days, and their spend by
+    `by_days` is predicted, what they have spent already included. `step_days` of newcomers make a cohort; the models
+    learn from the latest `train_as_ofs` cohorts whose outcome was known. The rest is as in `LifetimeSpec`.
+
+    >>> [task.name for task in NewcomerSpec().tasks()]
+    ['ltv_90_day_7', 'ltv_90_day_3', 'ltv_90_day_1']
+    """
+
+    ages_days: tuple[Days, ...] = Field(default=(1, 3, 7), min_length=1)
+    by_days: Days = 90
+    step_days: int = Field(default=14, ge=1)
+    train_as_ofs: int = Field(default=13, ge=1)
+    folds: int = Field(default=3, ge=2)
+    value: str = "spend"
+    models: tuple[ValueModel, ...] = Field(default=OF_NEWCOMERS, min_length=1)
+    level: float = Field(default=0.8, gt=0, lt=1)
+    replicates: int = Field(default=500, ge=10)
+    unit: str = ""
+    additive: tuple[str, ...] = ADDITIVE
+    boost: BoostSpec = BoostSpec()
+
+    @model_validator(mode="after")
+    def _ages_come_before(self) -> Self:
+        if len(set(self.ages_days)) < len(self.ages_days):
+            raise ValueError(f"an age is named twice in {list(self.ages_days)}")
+        if max(self.ages_days) >= self.by_days:
+            raise ValueError(f"an age of {max(self.ages_days)} days is not before day {self.by_days}")
+        return self
+
+    def tasks(self) -> tuple[ValueSpec, ...]:
+        """One task an age, the oldest first."""
+        shared = {
+            name: getattr(self, name) for name in ("train_as_ofs", "folds", "value", "models", "additive", "boost")
+        }
+        ages = sorted(self.ages_days, reverse=True)
+        return tuple(ValueSpec(horizon_days=self.by_days, age_days=age, **shared) for age in ages)

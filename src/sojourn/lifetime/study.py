@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from uuid import uuid4
 
 import polars as pl
 
@@ -12,10 +11,12 @@ from sojourn.core import progress
 from sojourn.evaluate import BootstrapSpec, Scores, write_metrics
 from sojourn.evaluate.scores import write_whole
 from sojourn.features import FeatureSpec
+from sojourn.lifetime._store import write_table
 from sojourn.lifetime.compare import Comparison, compare
 from sojourn.lifetime.evaluation import evaluate_model
 from sojourn.lifetime.forecast import Lifetime, only_task
 from sojourn.lifetime.report import Outlook, write_report
+from sojourn.lifetime.segments import segment_scores
 from sojourn.lifetime.spec import LifetimeSpec
 from sojourn.lifetime.tables import judged_table, scoring_table, training_table
 from sojourn.lifetime.targets import (
@@ -27,7 +28,8 @@ from sojourn.lifetime.targets import (
 )
 from sojourn.warehouse import Warehouse
 
-METRICS_FILE, REPORT_FILE, COMPARISON_FILE = "metrics.json", "report.html", "comparison.csv"
+METRICS_FILE, REPORT_FILE = "metrics.json", "report.html"
+COMPARISON_FILE, SEGMENTS_FILE = "comparison.csv", "segments.csv"
 PREDICTIONS_FILE, MODELS_FOLDER = "predictions.parquet", "models"
 HIGH_SPENDERS_FILE, AT_RISK_FILE = "likely_high_spenders.csv", "high_spenders_at_risk.csv"
 
@@ -63,8 +65,9 @@ def run_study(
 ) -> Study:
     """Compare the models of every task, fit the chosen ones on everything known by `end`, and predict from that day on.
 
-    Writes into the folder `out`: `metrics.json`, `comparison.csv`, `report.html`, `models/`, `predictions.parquet`,
-    `likely_high_spenders.csv`, `high_spenders_at_risk.csv`. `end` defaults to the day after the last in the log.
+    Writes into the folder `out`: `metrics.json`, `comparison.csv`, `segments.csv`, `report.html`, `models/`,
+    `predictions.parquet`, `likely_high_spenders.csv`, `high_spenders_at_risk.csv`. `end` defaults to the day after the
+    last in the log.
     """
     with progress("Features of past dates", total=1) as advance:
         table = training_table(warehouse, spec=spec, features=features, end=end)
@@ -92,7 +95,10 @@ def compare_models(
     features: FeatureSpec | None = None,
     end: date | None = None,
 ) -> tuple[Comparison, ...]:
-    """Compare the models of every task; write `metrics.json`, `comparison.csv` and `report.html` into `out`."""
+    """Compare the models of every task; write what was found into `out`.
+
+    The files are `metrics.json`, `comparison.csv`, `segments.csv` and `report.html`.
+    """
     comparisons = _compare_all(training_table(warehouse, spec=spec, features=features, end=end), spec)
     _write_comparisons(comparisons, out)
     write_report(out / REPORT_FILE, comparisons=comparisons, spec=spec)
@@ -158,7 +164,7 @@ def _compare_all(table: pl.DataFrame, spec: LifetimeSpec) -> tuple[Comparison, .
 
 def _predict(model: Lifetime, features: pl.DataFrame, out: Path) -> Predicted:
     predictions = model.predict(features)
-    _write_parquet(predictions, out / PREDICTIONS_FILE)
+    write_table(predictions, out / PREDICTIONS_FILE)
     users, targets = profiles(features, predictions=predictions, spec=model.spec), TargetSpec()
     outlook = Outlook(
         profiles=users,
@@ -174,16 +180,7 @@ def _predict(model: Lifetime, features: pl.DataFrame, out: Path) -> Predicted:
 def _write_comparisons(comparisons: tuple[Comparison, ...], out: Path) -> None:
     write_metrics(out / METRICS_FILE, [comparison.scores for comparison in comparisons])
     write_whole(out / COMPARISON_FILE, pl.concat([comparison.table() for comparison in comparisons]).write_csv())
-
-
-def _write_parquet(table: pl.DataFrame, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(f".{path.name}.{uuid4().hex}")
-    try:
-        table.write_parquet(staged)
-        staged.replace(path)
-    finally:
-        staged.unlink(missing_ok=True)
+    write_whole(out / SEGMENTS_FILE, pl.concat([segment_scores(comparison) for comparison in comparisons]).write_csv())
 
 
 def _summary(comparison: Comparison) -> pl.DataFrame:

@@ -9,6 +9,7 @@ from sojourn.metrics._log import Log
 from sojourn.metrics.acquisition_spec import NO_CAMPAIGN, TEST_ACCOUNTS, AttributionSpec
 
 USERS = "users"
+INSTANT = "TIMESTAMP WITH TIME ZONE"
 COLUMNS = ("acquired_at", "acquisition", "channel", "campaign", "touch_at")
 
 
@@ -64,7 +65,7 @@ def declared(log: Log, spec: AttributionSpec) -> Attribution:
     for rule in spec.touches:
         for name, text in (("channel", rule.channel), ("campaign", rule.campaign)):
             if text is not None:
-                log.usable(f"CAST({text} AS VARCHAR)", where=f"{name} of touch rule {rule.name!r}")
+                log.usable(f"CAST({text} AS STRING)", where=f"{name} of touch rule {rule.name!r}")
     if spec.active is not None:
         active = log.usable(spec.active, where="attribution: active")
     else:
@@ -94,7 +95,7 @@ def _flag(log: Log, spec: AttributionSpec) -> str | None:
 def refuse_overlaps(attribution: Attribution, days: list[date]) -> None:
     """Raise `BadInput` when one row matches two touch rules that say different things: a touch counts once."""
     for one, other in combinations(attribution.spec.touches, 2):
-        said = [f"CAST({each or 'NULL'} AS VARCHAR)" for rule in (one, other) for each in (rule.channel, rule.campaign)]
+        said = [f"CAST({each or 'NULL'} AS STRING)" for rule in (one, other) for each in (rule.channel, rule.campaign)]
         differ = f"({said[0]} IS DISTINCT FROM {said[2]} OR {said[1]} IS DISTINCT FROM {said[3]})"
         both = f"({one.where}) AND ({other.where}) AND {differ}"
         query = f"SELECT count(*), min(event_id) FROM {attribution.log.rows(days)} AS r WHERE {both}"
@@ -119,7 +120,7 @@ def acquired_query(attribution: Attribution, *, start: date, end: date, known: s
     parts = {
         "log": f"SELECT {entity} AS entity, ts, event_id, day, coalesce({attribution.active}, false) AS is_active, "
         f"{_said(spec, 'channel')} AS channel, {_said(spec, 'campaign')} AS campaign FROM {rows} AS r",
-        "known": _known(entity, known),
+        "known": _known(entity, known, instant=log.sql.kind(INSTANT)),
         "starts": _starts(attribution, start),
         "numbered": "SELECT entity, day, acquired_at, coalesce(number, 0) + row_number() OVER each AS acquisition, "
         "coalesce(lag(acquired_at) OVER each, last_at) AS previous_at FROM starts "
@@ -139,13 +140,13 @@ def _said(spec: AttributionSpec, what: str) -> str:
     cases = []
     for rule in spec.touches:
         text = rule.channel if what == "channel" else rule.campaign
-        cases.append(f"WHEN ({rule.where}) THEN CAST({text or 'NULL'} AS VARCHAR)")
-    return f"CASE {' '.join(cases)} END" if cases else "CAST(NULL AS VARCHAR)"
+        cases.append(f"WHEN ({rule.where}) THEN CAST({text or 'NULL'} AS STRING)")
+    return f"CASE {' '.join(cases)} END" if cases else "CAST(NULL AS STRING)"
 
 
-def _known(entity: str, known: str | None) -> str:
+def _known(entity: str, known: str | None, *, instant: str) -> str:
     if known is None:
-        nobody = "CAST(NULL AS VARCHAR) AS entity, 0 AS number, CAST(NULL AS TIMESTAMP WITH TIME ZONE) AS last_at"
+        nobody = f"CAST(NULL AS STRING) AS entity, 0 AS number, CAST(NULL AS {instant}) AS last_at"
         return f"SELECT * FROM (SELECT {nobody}) AS nobody WHERE entity IS NOT NULL"
     return f"SELECT {entity} AS entity, max(acquisition) AS number, max(acquired_at) AS last_at FROM {known} GROUP BY 1"
 
@@ -187,18 +188,19 @@ def _portrayed(attribution: Attribution) -> str:
     spec, log = attribution.spec, attribution.log
     users = log.warehouse.relation(USERS)
     versioned = "valid_from" in log.warehouse.engine.columns(f"SELECT * FROM {users}")
-    from_ = "valid_from" if versioned else "CAST(NULL AS TIMESTAMP WITH TIME ZONE)"
+    instant = log.sql.kind(INSTANT)
+    from_ = "valid_from" if versioned else f"CAST(NULL AS {instant})"
     campaign = log.sql.quote(spec.campaign_column) if spec.campaign_column else "NULL"
     portraits = (
-        f"SELECT user_id, CAST({log.sql.quote(spec.channel_column)} AS VARCHAR) AS channel, "
-        f"CAST({campaign} AS VARCHAR) AS campaign, {from_} AS valid_from FROM {users}"
+        f"SELECT user_id, CAST({log.sql.quote(spec.channel_column)} AS STRING) AS channel, "
+        f"CAST({campaign} AS STRING) AS campaign, {from_} AS valid_from FROM {users}"
     )
     was = "CASE WHEN valid_from <= acquired_at THEN valid_from END DESC NULLS LAST, valid_from ASC NULLS FIRST"
     order = f"{was}, channel ASC NULLS LAST, campaign ASC NULLS LAST"
     place = f"row_number() OVER (PARTITION BY n.entity, acquisition ORDER BY {order}) AS place"
     return (
         f"SELECT n.entity, n.day, acquired_at, acquisition, p.channel, p.campaign, "
-        f"CAST(NULL AS TIMESTAMP WITH TIME ZONE) AS touch_at, {place} "
+        f"CAST(NULL AS {instant}) AS touch_at, {place} "
         f"FROM numbered AS n LEFT JOIN ({portraits}) AS p ON p.user_id = n.entity"
     )
 

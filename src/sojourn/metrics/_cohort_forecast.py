@@ -9,8 +9,8 @@ from sojourn.metrics._cohort_curves import DIMS, Cells, Grain, period_start
 from sojourn.metrics._log import ONE_DAY, open_log
 from sojourn.metrics.attribution import ACQUIRED
 from sojourn.metrics.rates import rated
+from sojourn.rollups.dialect import dialect_of
 from sojourn.warehouse import Warehouse
-from sojourn.warehouse.engine import identifier
 
 PREDICTIONS = "predictions"
 NORMAL_80 = 1.2815515655446004  # the normal law lies within so many standard deviations with a chance of 80 %
@@ -77,7 +77,7 @@ def _relation(warehouse: Warehouse, as_of: date) -> str:
 
 def _expected(warehouse: Warehouse, cells: Cells, *, as_of: date, horizons: list[int]) -> pl.DataFrame:
     """Per cohort day: entities `missing` a prediction, and for each horizon the sum and its variance."""
-    entity = identifier(cells.spec.attribution.entity)
+    entity = dialect_of(warehouse.engine).quote(cells.spec.attribution.entity)
     days = cells.done["acquired_on"].unique().to_list()
     places = [cells.spec.place(day) for day in sorted(days) if day < as_of]
     latest = f"row_number() OVER (PARTITION BY {entity} ORDER BY acquisition DESC) AS place"
@@ -108,7 +108,7 @@ def _dispersion(warehouse: Warehouse, cells: Cells, *, as_of: date, days: int) -
     rate = "1"
     if "currency" in log.columns:
         rows, rate = rated(warehouse, rows, currency=cells.spec.currency, what="events"), "rate"
-    entity = identifier(cells.spec.attribution.entity)
+    entity = log.sql.quote(cells.spec.attribution.entity)
     each = (
         f"SELECT CAST(sum(amount * {rate}) AS DOUBLE) AS x FROM {rows} AS r WHERE amount IS NOT NULL GROUP BY {entity}"
     )

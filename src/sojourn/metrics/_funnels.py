@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
-from itertools import groupby
 
 from sojourn.core import fingerprint, progress
 from sojourn.metrics import _state as state
@@ -16,22 +15,25 @@ from sojourn.rollups.grains import ONE_DAY
 from sojourn.rollups.lifting import source_rows
 from sojourn.warehouse import Warehouse
 
-REACHED = "_metric_reached"
+ROWS, REACHED = "_metric_rows", "_metric_reached"
 # Periods that are read together: a day's limit reaches into the days after it, which are then read once.
 BATCH_DAYS = 40
 
 
-def publish_funnels(found: Counted, days: Sequence[date], last: date) -> None:
+def publish_funnels(found: Counted, days: Sequence[date], last: date, *, stands: bool) -> None:
     """Write the funnels of the periods that touch these days, where missing or stale, as known by the end of `last`.
 
     Days are published while entities still have time, and marked as not mature; weeks and months once all had.
+    `stands` says that the state after `last` is at hand already.
     """
     if not found.board.funnels:
         return
-    for grain in GRAINS:
-        periods = _wanted(found, grain, days, last)
-        if periods:
-            _write(found, periods, last)
+    periods = [period for grain in GRAINS for period in _wanted(found, grain, days, last)]
+    if not periods:
+        return
+    if not stands:
+        _stand(found, last)
+    _write(found, sorted(periods, key=lambda period: (period.start, period.end)), last)
 
 
 def _wanted(found: Counted, grain: Grain, days: Sequence[date], last: date) -> list[Period]:
@@ -75,20 +77,18 @@ def _mark(found: Counted, period: Period, last: date) -> str:
 
 
 def _write(found: Counted, periods: list[Period], last: date) -> None:
-    _stand(found, last)
+    order = ["funnel", *found.board.dims, "step"]
     table = found.board.funnels_table
     with found.warehouse.writing(table) as writer, progress(f"funnels {found.board.name}", total=len(periods)) as done:
         for batch in _batches(periods):
             for number, name in enumerate(found.board.funnels):
-                _reach(found, name, batch, last, into=f"{REACHED}_{number}")
+                _read(found, name, batch, last)
+                for grain in {period.grain for period in batch}:
+                    of_grain = [period for period in batch if period.grain == grain]
+                    _reach(found, name, of_grain, last, into=f"{REACHED}_{grain}_{number}")
             for period in batch:
-                order = ["funnel", *found.board.dims, "step"]
-                writer.put(
-                    place_of(period),
-                    _query(found, period, last),
-                    order_by=order,
-                    fingerprint=_mark(found, period, last),
-                )
+                query, mark = _query(found, period, last), _mark(found, period, last)
+                writer.put(place_of(period), query, order_by=order, fingerprint=mark)
                 done(1)
 
 
@@ -96,7 +96,8 @@ def _query(found: Counted, period: Period, last: date) -> str:
     parts = []
     for number, (name, funnel) in enumerate(found.board.funnels.items()):
         rows = (
-            f"SELECT '{name}' AS funnel, * EXCLUDE (start) FROM {REACHED}_{number} WHERE start = DATE '{period.start}'"
+            f"SELECT '{name}' AS funnel, * EXCLUDE (start) FROM {REACHED}_{period.grain}_{number} "
+            f"WHERE start = DATE '{period.start}'"
         )
         mature = "true" if _is_mature(period, funnel, last) and period.start >= found.first else "false"
         parts.append(finished(found, rows, beside=("funnel", "step", "step_name"), is_ratio=True, mature=mature))
@@ -112,9 +113,14 @@ def _stand(found: Counted, last: date) -> None:
 
 
 def _batches(periods: list[Period]) -> Iterator[list[Period]]:
-    first = periods[0].start
-    for _, batch in groupby(periods, key=lambda period: (period.start - first).days // BATCH_DAYS):
-        yield list(batch)
+    """Periods in order of their start, as many together as end within `BATCH_DAYS` of the first's start."""
+    batch: list[Period] = []
+    for period in periods:
+        if batch and (period.end - batch[0].start).days > BATCH_DAYS:
+            yield batch
+            batch = []
+        batch.append(period)
+    yield batch
 
 
 def funnel_definition(warehouse: Warehouse, board: BoardSpec, name: str) -> Definition:
@@ -133,27 +139,14 @@ def funnel_definition(warehouse: Warehouse, board: BoardSpec, name: str) -> Defi
     )
 
 
-def _reach(found: Counted, name: str, periods: list[Period], last: date, *, into: str) -> None:
-    """Table `into`: for each period, combination of dimensions and step how many entities reached it."""
-    funnel = found.board.funnels[name]
-    starts = ", ".join(f"DATE '{period.start}'" for period in periods)
-    begun = (
-        f"SELECT who, start, min({{'ts': ts, 'id': event_id}}) AS reached FROM rows WHERE s1 AND start IN ({starts})"
-    )
-    tables = [
-        f"rows AS MATERIALIZED ({_rows(found, name, periods, last)})",
-        f"at1 AS MATERIALIZED ({begun} GROUP BY who, start)",
-        *(_next(at, funnel) for at in range(2, len(funnel.steps) + 1)),
-    ]
-    found.warehouse.engine.run(
-        f"CREATE OR REPLACE TEMP TABLE {into} AS WITH {', '.join(tables)} {_counts(found, funnel, periods, last)}"
-    )
+def _read(found: Counted, name: str, periods: list[Period], last: date) -> None:
+    """Table `ROWS`: the rows of any step on the days concerned.
 
-
-def _rows(found: Counted, name: str, periods: list[Period], last: date) -> str:
-    """SQL for the rows of any step on the days concerned, with the period in which each lies."""
+    `us` is a row's instant, and `place` where it stands in the order of instants, which no two rows share: it ends in a
+    hash of the row's id. Whole numbers are compared at half the cost of an instant and a text.
+    """
     funnel, entity = found.board.funnels[name], found.entity
-    until = _seen(periods[-1], funnel, last)
+    until = max(_seen(period, funnel, last) for period in periods)
     days = [day for day in found.found.days(periods[0].start, until + ONE_DAY) if day in found.found.source]
     # Where all of the days are holes, any other day's rows serve: none of them begins in these periods.
     source = source_rows(
@@ -161,19 +154,38 @@ def _rows(found: Counted, name: str, periods: list[Period], last: date) -> str:
     )
     steps = ", ".join(f"coalesce(({step.where}), false) AS s{at}" for at, step in enumerate(funnel.steps, 1))
     counts = f" AND ({kept(found.board)})" if found.board.exclude else ""
-    start = start_sql("day", periods[0].grain, week_start=found.found.definition.first_weekday)
     any_step = " OR ".join(f"s{at}" for at in range(1, len(funnel.steps) + 1))
-    rows = f"SELECT {entity} AS who, ts, event_id, {start} AS start, {steps} FROM {source}"
-    return f"SELECT * FROM ({rows} WHERE {entity} IS NOT NULL{counts}) WHERE {any_step}"
+    rows = f"SELECT {entity} AS who, day, ts, event_id, {steps} FROM {source} WHERE {entity} IS NOT NULL{counts}"
+    at = f"CAST(us AS HUGEINT) * {1 << 60} + (hash(event_id) >> 4) AS place"
+    found.warehouse.engine.run(
+        f"CREATE OR REPLACE TEMP TABLE {ROWS} AS SELECT * EXCLUDE (event_id), {at} FROM "
+        f"(SELECT * EXCLUDE (ts), epoch_us(ts) AS us FROM ({rows})) WHERE {any_step}"
+    )
+
+
+def _reach(found: Counted, name: str, periods: list[Period], last: date, *, into: str) -> None:
+    """Table `into`: for each of these periods of one grain, combination of dimensions and step how many reached it."""
+    funnel = found.board.funnels[name]
+    start = start_sql("day", periods[0].grain, week_start=found.found.definition.first_weekday)
+    starts = ", ".join(f"DATE '{period.start}'" for period in periods)
+    begun = f"SELECT who, {start} AS start, us, place FROM {ROWS} WHERE s1"
+    first = f"SELECT who, start, min(us) AS began, min(us) AS us, min(place) AS place FROM ({begun})"
+    tables = [
+        f"at1 AS MATERIALIZED ({first} WHERE start IN ({starts}) GROUP BY who, start)",
+        *(_next(at, funnel) for at in range(2, len(funnel.steps) + 1)),
+    ]
+    found.warehouse.engine.run(
+        f"CREATE OR REPLACE TEMP TABLE {into} AS WITH {', '.join(tables)} {_counts(found, funnel, periods, last)}"
+    )
 
 
 def _next(at: int, funnel: FunnelSpec) -> str:
-    limit = f"INTERVAL {funnel.within_hours} HOUR"
-    later = f"r.ts >= b.reached.ts AND r.event_id <> b.reached.id AND r.ts <= f.reached.ts + {limit}"
+    limit_us = funnel.within_hours * 3_600_000_000
+    later = f"r.us >= b.us AND r.place <> b.place AND r.us <= b.began + {limit_us}"
     return (
-        f"at{at} AS MATERIALIZED (SELECT b.who, b.start, min({{'ts': r.ts, 'id': r.event_id}}) AS reached "
-        f"FROM at{at - 1} AS b JOIN at1 AS f ON f.who = b.who AND f.start = b.start "
-        f"JOIN rows AS r ON r.who = b.who AND r.s{at} AND {later} GROUP BY b.who, b.start)"
+        f"at{at} AS MATERIALIZED (SELECT b.who, b.start, b.began, min(r.us) AS us, min(r.place) AS place "
+        f"FROM at{at - 1} AS b JOIN {ROWS} AS r ON r.who = b.who AND r.s{at} AND {later} "
+        f"GROUP BY b.who, b.start, b.began)"
     )
 
 

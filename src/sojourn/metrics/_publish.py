@@ -53,7 +53,12 @@ def place_of(period: Period) -> dict[str, str]:
 
 def values_mark(counted: Counted, mark: str) -> str:
     """The fingerprint of the values of a period whose last closed day has this mark."""
-    return fingerprint("values", mark, *(metric.fingerprint for metric in counted.metrics.values()))
+    return fingerprint("values", mark, *(metric.fingerprint for metric in _held(counted)))
+
+
+def _held(counted: Counted) -> list[MetricSpec]:
+    """The metrics whose values lie in the table of values."""
+    return [metric for metric in counted.metrics.values() if metric.shape in ("total", "states", "bracket")]
 
 
 def publish(counted: Counted, writers: Writers, period: Period) -> None:
@@ -96,8 +101,8 @@ def values_query(counted: Counted, period: Period) -> str:
     parts = [
         finished(counted, _rows(counted, metric), beside=tuple(PARTS), is_ratio=metric.kind == "ratio",
                  mature="true" if is_mature(counted, metric, period) else "false", metric=metric.name)
-        for metric in counted.metrics.values()
-        if period.grain in metric.grains and metric.shape in {"total", "states"}
+        for metric in _held(counted)
+        if period.grain in metric.grains and metric.shape != "bracket"
     ]  # fmt: skip
     brackets = bracket_query(counted, period.last) if "bracket_retention" in counted.metrics else None
     if brackets is not None and period.grain == "day":

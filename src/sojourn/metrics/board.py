@@ -89,7 +89,7 @@ def _build(found: Counted, start: date, last: date) -> BoardReport:
     stale = _stale(found, days)
     if stale:
         _chain(found, days[days.index(stale[0]) :])
-    publish_funnels(found, days, last)
+    publish_funnels(found, days, last, stands=bool(stale))
     made = days[days.index(stale[0]) :] if stale else []
     holes = tuple(found.found.holes(start, last + ONE_DAY))
     return BoardReport(found.board.name, tuple(made), len(days) - len(made), last, holes)

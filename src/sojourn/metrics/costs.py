@@ -31,7 +31,7 @@ def daily_costs(warehouse: Warehouse, spec: AcquisitionSpec, *, as_of: date | No
     if missing := [name for name in ("day", "amount") if name not in found]:
         raise missing_columns(f"table {spec.costs!r}", missing=missing, found=list(found))
     names = [
-        name if name in found else f"CAST(NULL AS VARCHAR) AS {name}" for name in ("channel", "campaign", "currency")
+        name if name in found else f"CAST(NULL AS STRING) AS {name}" for name in ("channel", "campaign", "currency")
     ]
     before = "" if as_of is None else f" WHERE day < DATE '{as_of}'"
     rows = f"(SELECT day, amount, {', '.join(names)} FROM {warehouse.relation(spec.costs)}{before})"
@@ -39,7 +39,7 @@ def daily_costs(warehouse: Warehouse, spec: AcquisitionSpec, *, as_of: date | No
         f"SELECT day, coalesce(channel, {literal(NO_CHANNEL)}) AS channel, "
         f"coalesce(campaign, {literal(NO_CAMPAIGN)}) AS campaign, "
         "CAST(sum(CAST(amount * rate AS DECIMAL(18,4))) AS DECIMAL(38,4)) AS cost "
-        f"FROM {rated(warehouse, rows, currency=spec.currency, what='costs')} AS c GROUP BY ALL ORDER BY ALL"
+        f"FROM {rated(warehouse, rows, currency=spec.currency, what='costs')} AS c GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
     )
     return warehouse.engine.frame(query)
 

@@ -1,8 +1,7 @@
 """The charts of acquisition and explanation, as Plotly figures: what moved a metric, and when cohorts pay back."""
 
-from collections.abc import Sequence
 from datetime import date
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
@@ -61,35 +60,29 @@ def why_chart(why: Why, *, most: int = 8, style: Style = "number", unit: str = "
 
 
 def payback_chart(
-    table: pl.DataFrame,
+    margin: pl.DataFrame,
+    cost: pl.DataFrame,
     *,
-    by: str = "channel",
     cohort: date | None = None,
-    only: Sequence[str] | None = None,
     grain: Grain = "month",
     label: str = "Margin ÷ acquisition cost",
 ) -> Any:
     """Cohorts' way to their payback: observed as a solid line, forecast dashed with its band, paid back at 1.
 
-    `table` is `metric_ltv_cac` (or `metric_roas`) of one grain. With `cohort`, one line per value of `by`, those in
-    `only` when given; without, one line per cohort with all of `by` together. Only mature cells are drawn solid. Raises
+    `margin` is `metric_acquired_margin` and `cost` is `metric_ltv_cac`, of one grain. Without `cohort` there is one
+    line per cohort, of the channels that cost something in it; with it, one per such channel of that cohort. Raises
     `MissingColumn`, and `BadInput` when nothing is left to draw.
     """
-    need_columns(
-        table, ["cohort", by, "age", "numerator", "denominator", "mature", "forecast"], where="metrics.payback_chart"
-    )
-    rows = table if cohort is None else table.filter(pl.col("cohort") == cohort)
-    rows = rows if only is None else rows.filter(pl.col(by).is_in(list(only)))
-    line = by if cohort is not None else "cohort"
-    curves = cohort_lines(rows, line=line)
-    if curves.is_empty():
+    lines = payback_lines(margin, cost, by="cohort" if cohort is None else "channel", cohort=cohort)
+    if lines.is_empty():
         raise BadInput("metrics.payback_chart: no cohort with a cost is left to draw. Name one that has.")
-    figure = _figure(height=420)
-    order = curves.filter("is_observed").group_by(line).agg(pl.col("value").last()).sort("value", descending=True)
-    names = order[line].to_list() if cohort is not None else sorted(curves[line].unique())
-    for index, name in enumerate(names):
-        label_of_line = str(name) if cohort is not None else period_text(name, grain)
-        _draw_line(figure, curves.filter(pl.col(line) == name).sort("age"), name=label_of_line, index=index)
+    figure, name = _figure(height=420), lines.columns[0]
+    last = lines.drop_nulls("value").group_by(name).agg(pl.col("value").last())
+    order = lines.select(pl.col(name).unique()).join(last, on=name, how="left")
+    order = order.sort(name) if cohort is None else order.sort("value", name, descending=[True, False], nulls_last=True)
+    for index, each in enumerate(order[name]):
+        told = period_text(each, grain) if cohort is None else str(each)
+        _draw_line(figure, lines.filter(pl.col(name) == each), name=told, index=index)
     figure.add_hline(
         y=1,
         line={"color": COLORS["muted"], "width": 1.5, "dash": "dot"},
@@ -105,11 +98,16 @@ def retention_chart(table: pl.DataFrame, *, by: str = "channel") -> Any:
     """The share of those acquired that is active at each age, one line per value of `by`, cohorts together.
 
     `table` is `metric_acquired_retention` of one grain. An age counts those who have reached it; the first day, on
-    which everybody is active, is left out.
+    which everybody is active, is left out. Each point is the mean of the seven days around it: weeks do not show.
     """
     need_columns(table, [by, "age", "numerator", "denominator"], where="metrics.retention_chart")
     summed = table.filter(pl.col("age") > 0).group_by(by, "age").agg(pl.col("numerator", "denominator").sum())
-    whole = summed.with_columns(pl.col("numerator", "denominator").cast(pl.Float64)).filter(pl.col("denominator") > 0)
+    whole = (
+        summed.with_columns(pl.col("numerator", "denominator").cast(pl.Float64))
+        .sort(by, "age")
+        .with_columns(pl.col("numerator", "denominator").rolling_sum(7, min_samples=1, center=True).over(by))
+        .filter(pl.col("denominator") > 0)
+    )
     # Ages that only a handful has reached are noise: they end a line before its tail frays.
     most = whole.group_by(by).agg(most=pl.col("denominator").max())
     whole = whole.join(most, on=by).filter(pl.col("denominator") >= 0.2 * pl.col("most")).sort("age")
@@ -128,6 +126,36 @@ def retention_chart(table: pl.DataFrame, *, by: str = "channel") -> Any:
     return figure.update_yaxes(title_text="Share active that day", tickformat=".0%", rangemode="tozero")
 
 
+def place_hour_chart(table: pl.DataFrame, *, label: str, style: Style = "percent") -> Any:
+    """A metric of supply and demand as a map of places and hours: numerators over denominators, all periods together.
+
+    `table` is such as `metric_fill_rate` of one grain. A cell without a denominator is left blank.
+    """
+    need_columns(table, ["place", "hour", "numerator", "denominator"], where="metrics.place_hour_chart")
+    summed = table.group_by("place", "hour").agg(pl.col("numerator", "denominator").sum().cast(pl.Float64))
+    value = pl.when(pl.col("denominator") > 0).then(pl.col("numerator") / pl.col("denominator"))
+    cells = summed.with_columns(value=value)
+    places = sorted(cells["place"].unique(), reverse=True)
+    hours = [f"{hour:02d}" for hour in range(24)]
+    values = {(place, hour): each for place, hour, each in cells.select("place", "hour", "value").iter_rows()}
+    tick = ".0%" if style == "percent" else ",.2~f"
+    figure = _figure(height=150 + 46 * len(places))
+    figure.add_heatmap(
+        x=hours,
+        y=places,
+        z=[[values.get((place, hour)) for hour in hours] for place in places],
+        colorscale=[[0, "#f3d9b8"], [0.5, "#b9d3dc"], [1, COLORS["accent"]]],
+        # Shares keep one scale, so that two maps can be compared.
+        **({"zmin": 0, "zmax": 1} if style == "percent" else {}),
+        xgap=2,
+        ygap=2,
+        colorbar={"title": {"text": label, "side": "right"}, "tickformat": tick, "thickness": 12, "outlinewidth": 0},
+        hovertemplate=f"%{{y}}, %{{x}}:00<br>{label.lower()} %{{z:{tick}}}<extra></extra>",
+    )
+    figure.update_xaxes(title_text="Hour of the day", type="category", showgrid=False)
+    return figure.update_yaxes(showgrid=False, tickfont={"size": 13, "color": COLORS["ink"]})
+
+
 def period_text(start: date, grain: Grain) -> str:
     """A period as people name it.
 
@@ -139,36 +167,56 @@ def period_text(start: date, grain: Grain) -> str:
     return f"{'week of ' if grain == 'week' else ''}{start.day} {start:%b %Y}"
 
 
-def cohort_lines(rows: pl.DataFrame, *, line: str) -> pl.DataFrame:
-    """Per line and age: `value` of mature cells (`is_observed`), and `forecast, low, high` where there are any.
+def payback_lines(
+    margin: pl.DataFrame, cost: pl.DataFrame, *, by: Literal["cohort", "channel"], cohort: date | None = None
+) -> pl.DataFrame:
+    """`by`, `age`, `value`, `forecast`, `low`, `high`: margin up to each age over what acquisition cost.
 
-    Sums over everything else; a forecast is summed only at ages at which every part of the line has one.
+    Of the channels that cost something in a cohort, all campaigns together, since users may come without a campaign
+    that costs have. `value` is null where not all have reached the age, a forecast where not all have one.
     """
-    cost = rows.filter(pl.col("age") == 0).group_by(line).agg(whole=pl.col("denominator").sum().cast(pl.Float64))
-    seen = rows.filter("mature").group_by(line, "age").agg(pl.col("numerator", "denominator").sum().cast(pl.Float64))
-    seen = seen.select(line, "age", value=pl.col("numerator") / pl.col("denominator"))
-    spent = rows.filter(pl.col("age") == 0).select("cohort", *_dims(rows), spent=pl.col("denominator").cast(pl.Float64))
-    ahead = rows.drop_nulls("forecast").join(spent, on=["cohort", *_dims(rows)])
-    ends = {name: (pl.col(name) * pl.col("spent")).sum() for name in ("forecast", "forecast_low", "forecast_high")}
-    summed = ahead.group_by(line, "age").agg(told=pl.col("spent").sum(), **ends).join(cost, on=line)
-    summed = summed.filter((pl.col("told") - pl.col("whole")).abs() < 1e-6)
-    told = summed.select(line, "age", *(pl.col(name) / pl.col("whole") for name in ends))
-    both = seen.join(told, on=[line, "age"], how="full", coalesce=True).join(cost, on=line).filter(pl.col("whole") > 0)
-    return both.with_columns(is_observed=pl.col("value").is_not_null()).sort(line, "age")
-
-
-def _dims(rows: pl.DataFrame) -> list[str]:
-    return [name for name in ("channel", "campaign") if name in rows.columns]
+    keys = ["cohort", "channel", "campaign"]
+    needed = [*keys, "age", "numerator", "denominator", "mature", "forecast", "forecast_low", "forecast_high"]
+    need_columns(margin, needed, where="metrics.payback_lines: margin")
+    need_columns(cost, [*keys, "age", "denominator"], where="metrics.payback_lines: cost")
+    spent = cost.filter(pl.col("age") == 0).group_by("cohort", "channel")
+    paid = spent.agg(cost=pl.col("denominator").sum().cast(pl.Float64)).filter(pl.col("cost") > 0)
+    paid = paid if cohort is None else paid.filter(pl.col("cohort") == cohort)
+    first = margin.filter(pl.col("age") == 0).select(*keys, acquired=pl.col("denominator").cast(pl.Float64))
+    rows = margin.join(paid.drop("cost"), on=["cohort", "channel"]).join(first, on=keys)
+    whole = rows.filter(pl.col("age") == 0).group_by(by).agg(whole=pl.col("acquired").sum())
+    whole = whole.join(paid.group_by(by).agg(pl.col("cost").sum()), on=by)
+    ends = {"forecast": "forecast", "low": "forecast_low", "high": "forecast_high"}
+    is_told = pl.col("forecast").is_not_null() | (pl.col("acquired") == 0)
+    summed = rows.group_by(by, "age").agg(
+        (pl.col("numerator").sum().cast(pl.Float64)).alias("observed"),
+        pl.col("mature").all(),
+        *((pl.col(column) * pl.col("acquired")).sum().alias(name) for name, column in ends.items()),
+        told=pl.col("acquired").filter(is_told).sum(),
+        is_ahead=pl.col("forecast").is_not_null().any(),
+    )
+    ahead = pl.col("is_ahead") & (pl.col("told") == pl.col("whole"))
+    return (
+        summed.join(whole, on=by)
+        .select(
+            by,
+            "age",
+            value=pl.when("mature").then(pl.col("observed") / pl.col("cost")),
+            **{name: pl.when(ahead).then(pl.col(name) / pl.col("cost")) for name in ends},
+        )
+        .sort(by, "age")
+    )
 
 
 def _draw_line(figure: Any, rows: pl.DataFrame, *, name: str, index: int) -> None:
     color = color_of(index)
-    seen, ahead = rows.filter("is_observed"), rows.drop_nulls("forecast")
+    seen, ahead = rows.drop_nulls("value"), rows.drop_nulls("forecast")
     figure.add_scatter(
         x=seen["age"].to_list(),
         y=seen["value"].to_list(),
         name=name,
         legendgroup=name,
+        showlegend=not seen.is_empty(),
         mode="lines",
         line={"color": color, "width": 2.5},
         hovertemplate=f"{name}<br>day %{{x}}: %{{y:.3~g}}×<extra></extra>",
@@ -178,7 +226,7 @@ def _draw_line(figure: Any, rows: pl.DataFrame, *, name: str, index: int) -> Non
     x = ahead["age"].to_list()
     figure.add_scatter(
         x=[*x, *reversed(x)],
-        y=[*ahead["forecast_high"].to_list(), *reversed(ahead["forecast_low"].to_list())],
+        y=[*ahead["high"].to_list(), *reversed(ahead["low"].to_list())],
         fill="toself",
         fillcolor=_soft(color),
         line={"width": 0},
@@ -193,7 +241,7 @@ def _draw_line(figure: Any, rows: pl.DataFrame, *, name: str, index: int) -> Non
         y=[*joined["value"], *ahead["forecast"]],
         name=f"{name}, forecast",
         legendgroup=name,
-        showlegend=False,
+        showlegend=seen.is_empty(),
         mode="lines",
         line={"color": color, "width": 2, "dash": "dash"},
         hovertemplate=f"{name}<br>day %{{x}}: %{{y:.3~g}}× expected<extra></extra>",

@@ -14,13 +14,14 @@ from sojourn.metrics.acquisition import ACQUISITION_METRICS, NEEDS_COSTS, acquis
 from sojourn.metrics.acquisition_spec import AcquisitionSpec
 from sojourn.metrics.catalogue import METRICS
 from sojourn.metrics.growth_charts import payback_chart, period_text, retention_chart, why_chart
-from sojourn.metrics.payback import ALL
+from sojourn.metrics.payback import PAID
 from sojourn.metrics.supply_demand import MARKET_METRICS
 from sojourn.metrics.why import Why
 from sojourn.warehouse import Warehouse
 
 SYMBOLS = {"USD": "$", "EUR": "€", "GBP": "£"}
 SHOWN_COHORTS = 6
+ALL = "(all)"
 KNOWN = METRICS | ACQUISITION_METRICS | MARKET_METRICS
 
 
@@ -51,7 +52,7 @@ def acquisition_page(
         Chart(
             retention_chart(retained),
             title="Retention by channel",
-            caption="Each age counts those who have reached it.",
+            caption="Each age counts those who have reached it; a point is the mean of the seven days around it.",
             how_to_read="Lines that lie higher hold on to more of those they brought.",
         ),
         _definitions(with_costs=with_costs),
@@ -195,30 +196,31 @@ def _payback_parts(
         if told
         else "There are no predictions in this warehouse, so nothing is drawn ahead: sojourn ltv score"
     )
-    shown = ratio.filter(pl.col("cohort").is_in(cohorts[-SHOWN_COHORTS:]))
+    margin = tables["acquired_margin"].filter(pl.col("grain") == grain)
+    shown = [table.filter(pl.col("cohort").is_in(cohorts[-SHOWN_COHORTS:])) for table in (margin, ratio)]
     latest = _latest_with_curve(ratio, cohorts)
     return [
-        Heading("Payback", lead="Margin of a cohort over what its acquisition cost, organic users included."),
+        Heading("Payback", lead="Margin of those who came by channels that cost something, over what these cost."),
         Chart(
-            payback_chart(shown, grain=grain),
+            payback_chart(*shown, grain=grain),
             title=f"Payback by {grain} of acquisition",
             caption=f"Solid: observed, for ages that all of the cohort has reached. {dashed}",
             how_to_read="A line has paid back where it crosses 1×.",
         ),
         Chart(
-            payback_chart(ratio, cohort=latest),
+            payback_chart(margin, ratio, cohort=latest),
             title=f"Payback by channel, acquired in {period_text(latest, grain)}",
             caption="Channels that cost nothing are left out.",
             how_to_read="A line that flattens below 1× does not earn its cost back.",
         ),
         _payback_rows(
-            paid.filter(pl.col("cohort").is_in(cohorts[-SHOWN_COHORTS:]), pl.col("channel") == ALL),
+            paid.filter(pl.col("cohort").is_in(cohorts[-SHOWN_COHORTS:]), pl.col("channel") == PAID),
             unit,
             grain=grain,
-            title="When each cohort pays back, all channels together",
+            title="When each cohort pays back, channels that cost something together",
         ),
         _payback_rows(
-            paid.filter(pl.col("cohort") == latest, pl.col("channel") != ALL),
+            paid.filter(pl.col("cohort") == latest, pl.col("channel") != PAID),
             unit,
             grain=grain,
             title=f"When each channel pays back, acquired in {period_text(latest, grain)}",

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import polars as pl
 
-ALL = "(all)"
+PAID = "(paid)"
 STATUSES = ("observed", "forecast", "not in sight", "free")
 
 
 def payback_table(observed: pl.DataFrame, *, forecast: pl.DataFrame | None) -> pl.DataFrame:
-    """One row per `cohort` and `channel`, and one of channel `(all)`: when its margin had made up for its cost.
+    """One row per `cohort` and `channel`, and one of channel `(paid)`: all that cost something in that cohort.
 
     `payback_days` is the first age (days since acquisition) by which the margin of the whole cohort was at least its
     cost: `status` is `observed`, or `forecast` where only the forecast gets there, with `low` and `high` the ages at
@@ -17,19 +17,20 @@ def payback_table(observed: pl.DataFrame, *, forecast: pl.DataFrame | None) -> p
     where nothing was spent. `acquired, cost, margin` are the whole cohort's, at its latest age that all of it has
     reached (`age`; null when it has reached none).
     """
-    seen = _with_all(observed.filter("mature"), sums=["acquired", "cost", "margin"])
     keys = ["cohort", "channel"]
-    total = _with_all(observed.filter(pl.col("age") == 0), sums=["acquired", "cost"]).drop("age")
+    total = _with_paid(observed.filter(pl.col("age") == 0), costly=None, sums=["acquired", "cost"]).drop("age")
+    costly = total.filter(pl.col("channel") != PAID, pl.col("cost") > 0).select(keys)
+    seen = _with_paid(observed.filter("mature"), costly=costly, sums=["margin"]).join(total, on=keys)
     now = seen.sort("age").group_by(keys).agg(pl.col("age", "margin").last())
-    paid = _first(seen, pl.col("margin") >= pl.col("cost"), "observed_days")
-    found = total.join(now, on=keys, how="left").join(paid, on=keys, how="left")
+    reached = _first(seen, pl.col("margin") >= pl.col("cost"), "observed_days")
+    found = total.join(now, on=keys, how="left").join(reached, on=keys, how="left")
     if forecast is None:
         found = found.with_columns(pl.lit(None, pl.Int32).alias(name) for name in ("forecast_days", "low", "high"))
     else:
-        ahead = _with_all(forecast, sums=["acquired", "cost", "margin", "margin_low", "margin_high"])
-        whole = ahead.join(total.select(*keys, spent="cost"), on=keys)
-        # A sum over channels of which some have no forecast at that age is no forecast of all.
-        whole = whole.filter((pl.col("cost") - pl.col("spent").cast(pl.Float64)).abs() < 1e-6)
+        sums = ["acquired", "margin", "margin_low", "margin_high"]
+        ahead = _with_paid(forecast, costly=costly, sums=sums).rename({"acquired": "told"}).join(total, on=keys)
+        # A sum over parts of which some have no forecast at that age is no forecast of all.
+        whole = ahead.filter(pl.col("told") == pl.col("acquired"))
         ends = {"forecast_days": "margin", "low": "margin_high", "high": "margin_low"}
         for name, column in ends.items():
             found = found.join(_first(whole, pl.col(column) >= pl.col("cost"), name), on=keys, how="left")
@@ -53,17 +54,12 @@ def payback_table(observed: pl.DataFrame, *, forecast: pl.DataFrame | None) -> p
     return found.select(*keys, "status", "payback_days", "low", "high", "age", "acquired", "cost", "margin").sort(keys)
 
 
-def _with_all(table: pl.DataFrame, *, sums: Sequence[str]) -> pl.DataFrame:
-    """The rows by channel, with those of all channels together added, for each cohort and age."""
+def _with_paid(table: pl.DataFrame, *, costly: pl.DataFrame | None, sums: Sequence[str]) -> pl.DataFrame:
+    """The rows by channel, and added for each cohort and age those of all channels that cost something together."""
     by_channel = table.group_by("cohort", "channel", "age").agg(pl.col(*sums).sum())
-    return pl.concat(
-        [
-            by_channel,
-            by_channel.group_by("cohort", "age")
-            .agg(pl.col(*sums).sum())
-            .select("cohort", pl.lit(ALL).alias("channel"), "age", *sums),
-        ]
-    )
+    own = by_channel.filter(pl.col("cost") > 0) if costly is None else by_channel.join(costly, on=["cohort", "channel"])
+    together = own.group_by("cohort", "age").agg(pl.col(*sums).sum())
+    return pl.concat([by_channel, together.select("cohort", pl.lit(PAID).alias("channel"), "age", *sums)])
 
 
 def _first(table: pl.DataFrame, holds: pl.Expr, name: str) -> pl.DataFrame:

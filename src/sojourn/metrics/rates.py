@@ -77,7 +77,7 @@ def rated(warehouse: Warehouse, relation: str, *, currency: str, what: str) -> s
     if warehouse.has(RATES):
         rates = warehouse.relation(RATES)
     else:
-        nothing = "CAST(NULL AS DATE) AS day, CAST(NULL AS VARCHAR) AS currency, CAST(NULL AS DECIMAL(18,8)) AS rate"
+        nothing = "CAST(NULL AS DATE) AS day, CAST(NULL AS STRING) AS currency, CAST(NULL AS DECIMAL(18,8)) AS rate"
         rates = f"(SELECT * FROM (SELECT {nothing}) AS nothing WHERE day IS NOT NULL)"
     joined = f"{relation} AS r LEFT JOIN {rates} AS x ON x.day = r.day AND x.currency = r.currency"
     lacking = f"SELECT DISTINCT r.currency, r.day FROM {joined} WHERE NOT {own} AND x.rate IS NULL ORDER BY 1, 2"

@@ -115,6 +115,13 @@ class BoardSpec(Spec):
     def _said(cls, text: str | None) -> str | None:
         return None if text is None else sql_text(text)
 
+    @field_validator("metrics")
+    @classmethod
+    def _some(cls, metrics: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if metrics is not None and not metrics:
+            raise ValueError("the list names no metric; leave it out for all of them")
+        return metrics
+
     @field_validator("brackets")
     @classmethod
     def _in_memory(cls, brackets: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:

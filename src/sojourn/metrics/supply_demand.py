@@ -156,12 +156,12 @@ def _count_days(log: Log, spec: SupplyDemandSpec) -> list[date]:
 def _query(log: Log, spec: SupplyDemandSpec) -> str:
     """SQL for one day's counts, with `{log}` where its rows come from."""
     where = f"supply and demand of board {spec.name!r}"
-    place = log.usable(f"CAST({spec.place} AS VARCHAR)", where=f"{where}: place")
+    place = log.usable(f"CAST({spec.place} AS STRING)", where=f"{where}: place")
     conditions = {name: log.usable(getattr(spec, name), where=f"{where}: {name}") for name in SIDES}
     hours = log.usable(f"CAST({spec.supply_hours} AS DECIMAL(18,4))", where=f"{where}: supply_hours")
     supplied = f"CAST(coalesce(sum(CASE WHEN {conditions['supply']} THEN {hours} END), 0) AS DECIMAL(38,4)) AS supply"
     counted = [f"count(CASE WHEN {conditions[name]} THEN 1 END) AS {name}" for name in ("demand", "served")]
-    hour = f"lpad(CAST({log.sql.local_hour('ts', log.warehouse.spec.zone)} AS VARCHAR), 2, '0')"
+    hour = f"lpad(CAST({log.sql.local_hour('ts', log.warehouse.spec.zone)} AS STRING), 2, '0')"
     return (
         f"SELECT coalesce({place}, 'unknown') AS place, {hour} AS hour, {supplied}, {', '.join(counted)} "
         f"FROM {{log}} AS r WHERE {' OR '.join(conditions.values())} GROUP BY 1, 2"

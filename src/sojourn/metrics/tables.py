@@ -39,8 +39,10 @@ def metric_relation(
     table, where = _table(board, metric)
     stored = [place for place in warehouse.places(table) if place["grain"] == grain]
     if not stored:
+        waits = f" A funnel's {grain} is told once it is over and all its entities had their time."
         raise MissingTable(
-            f"Board {board.name!r} has no values of metric {name!r} by {grain} yet. Make them: {BACKFILL}"
+            f"Board {board.name!r} has no values of metric {name!r} by {grain} yet."
+            f"{waits if metric.shape == 'funnel' and grain != 'day' else ''} Make them: {BACKFILL}"
         )
     places = [
         place

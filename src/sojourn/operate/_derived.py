@@ -16,7 +16,9 @@ EVENTS_OWN = frozenset(
     {"events", "superseded", "users", "superseded_users", "items", "superseded_items", "costs", "superseded_costs"}
     | {"rejected", "identities", "forgotten", "unsettled"}
 )
-COUNTED = ("rollup_", "windows_")
+COUNTED = ("rollup_", "windows_", "metric_")
+# Cohorts count their users on every day after the first, too.
+SINCE = ("metric_",)
 USER = "user_id"
 
 
@@ -34,13 +36,14 @@ def drop_counted(warehouse: Warehouse, days: Sequence[str]) -> list[Change]:
     """Drop the partials and windows in which these days' events are counted and whose rows are not of one user each.
 
     A channel's count has the user's share in it and no row to take out. Windows of any length count: all that look back
-    on the first of the days go.
+    on the first of the days go; so do all metrics from that day on, as cohorts count their users ever after.
     """
     first = [date.fromisoformat(day) for day in days]
     changes = []
     for table in _others(warehouse):
         if table.startswith(COUNTED) and not _user_columns(warehouse, table) and days:
-            gone = [info for info in warehouse.partitions(table) if _counts(info.partition, first)]
+            since = table.startswith(SINCE)
+            gone = [info for info in warehouse.partitions(table) if _counts(info.partition, first, since=since)]
             changes += _drop(warehouse, table, gone)
     return changes
 
@@ -110,13 +113,18 @@ def _theirs(columns: Sequence[str], ids: str) -> str:
     return " OR ".join(f"coalesce({identifier(name)} IN ({ids}), FALSE)" for name in columns)
 
 
-def _counts(partition: dict[str, str], days: Sequence[date]) -> bool:
-    """Whether any of these days is counted in a partition; where its keys don't tell, it is."""
+def _counts(partition: dict[str, str], days: Sequence[date], *, since: bool) -> bool:
+    """Whether any of these days is counted in a partition; where its keys don't tell, it is.
+
+    `since` says that a partition also counts what came before its own days.
+    """
     if "as_of" in partition:
         return any(day < date.fromisoformat(partition["as_of"]) for day in days)
     if "start" not in partition:
         return True
     start, grain = date.fromisoformat(partition["start"]), partition.get("grain", "day")
+    if since and start >= min(days):
+        return True
     if grain == "month":
         return any((day.year, day.month) == (start.year, start.month) for day in days)
     length = {"day": 1, "week": 7}.get(grain)

@@ -1,0 +1,91 @@
+"""What the last fold says of the model that earlier folds picked, in plain words, a dumb winner named as one."""
+
+from collections.abc import Mapping
+
+from sojourn.evaluate import METRICS, Difference, number_text, range_text
+from sojourn.lifetime.compare import Comparison
+from sojourn.lifetime.models import baselines_of, model_label
+
+JUDGED = {"value": ("mae", "gini"), "probability": ("brier", "auc")}
+IN_WORDS = {
+    "mae": "a user's prediction is off by",
+    "gini": "ranking (Gini)",
+    "brier": "squared error of the probability (Brier)",
+    "auc": "telling leavers from stayers (AUC)",
+}
+
+
+def verdict(comparison: Comparison, *, labels: Mapping[str, str] | None = None) -> str:
+    """In two or three sentences: whether anything learned was worth it, and which models did better on the last fold.
+
+    A model counts as better where the 95 % interval of the paired difference leaves out 0, in MAE or Gini (of a
+    probability: Brier or AUC). `labels` are what models are called, their names when left out.
+    """
+    called = {name: f"'{name}'" for name in comparison.spec.models} | dict(labels or {})
+    said = f"the earlier folds picked {called[comparison.chosen]}"
+    if comparison.chosen in baselines_of(comparison.spec):
+        said += ", a dumb baseline: nothing that was learned did better there"
+    return f"{said}. {_on_the_last_fold(comparison, called)}"
+
+
+def verdict_sentence(comparison: Comparison, *, rival: str, unit: str = "") -> str:
+    """Whether the chosen model beat another on the last fold, metric by metric, with intervals, in words."""
+    labels = {name: model_label(name, spec=comparison.spec) for name in (comparison.chosen, rival)}
+    if rival == comparison.chosen:
+        return f"The earlier folds picked **{labels[rival]}** itself: nothing that was learned did better there."
+    found = [_judged(comparison, rival, metric, unit) for metric in JUDGED[comparison.scores.kind]]
+    return (
+        f"**{labels[comparison.chosen]}** against **{labels[rival]}**, on users of the last fold: {'; '.join(found)}."
+    )
+
+
+def standing(metric: str, difference: Difference) -> str:
+    """`better`, `worse`, or `not told apart` when the interval of the difference holds zero."""
+    if difference.low is None or difference.high is None or difference.low <= 0 <= difference.high:
+        return "not told apart"
+    lower_is_better = METRICS[metric].better != "high"
+    return "better" if (difference.high < 0) == lower_is_better else "worse"
+
+
+def _on_the_last_fold(comparison: Comparison, called: Mapping[str, str]) -> str:
+    dumb = baselines_of(comparison.spec)
+    behind = [
+        f"{called[name]} ({'a dumb baseline; ' if name in dumb else ''}{', '.join(worse)})"
+        for name in comparison.differences
+        if (worse := _worse(comparison, name))
+    ]
+    if not behind:
+        return "On the last fold no other model did better."
+    said = f"On the last fold it is behind {_listed(behind)}."
+    if "zero" in comparison.differences and _worse(comparison, "zero") and not comparison.predictions["truth"].median():
+        said += " More than half of the users spend nothing, so the lowest MAE goes to whoever says so of everyone."
+    return said
+
+
+def _worse(comparison: Comparison, name: str) -> list[str]:
+    models = comparison.scores.models
+    return [
+        f"{METRICS[metric].label} {number_text(models[name][metric].value)} "
+        f"against {number_text(models[comparison.chosen][metric].value)}"
+        for metric in JUDGED[comparison.scores.kind]
+        if standing(metric, comparison.differences[name][metric]) == "worse"
+    ]
+
+
+def _listed(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _judged(comparison: Comparison, rival: str, metric: str, unit: str) -> str:
+    models = comparison.scores.models
+    unit = unit if metric == "mae" else ""
+    digits = None if metric == "mae" else 3
+    one, other = (
+        number_text(models[name][metric].value, digits=digits, unit=unit) for name in (comparison.chosen, rival)
+    )
+    difference = comparison.differences[rival][metric]
+    said = standing(metric, difference)
+    digits = None if metric == "mae" else 4
+    ends = range_text(difference, digits=digits)
+    between = f", difference {number_text(difference.value, digits=digits)} (95 % interval {ends})" if ends else ""
+    return f"{IN_WORDS[metric]} {one} against {other}{between}: **{said}**"
