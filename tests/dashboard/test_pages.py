@@ -1,6 +1,7 @@
 """Every chart of every page: full, empty and broken; what is downloaded is what is drawn."""
 
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 
 import polars as pl
@@ -77,6 +78,17 @@ def test_the_server_answers_with_pages_and_tables(app):
     for wrong in ("/csv/overview/nothing.csv", "/csv/nowhere/revenue.csv", "/csv/overview/revenue.csv?from=x"):
         assert client.get(wrong).status_code == 404
         assert "." in client.get(wrong).get_data(as_text=True)
+
+
+def test_visitors_at_once_get_what_each_alone_would_get(app):
+    client = dashboard_app(app, SPEC).server.test_client
+    asked = [
+        f"/csv/{name}.csv?grain={grain}" for name in ("overview/revenue", "value/at_risk") for grain in ("day", "week")
+    ]
+    alone = {path: client().get(path).get_data() for path in asked}
+    with ThreadPoolExecutor(4) as crowd:
+        found = list(crowd.map(lambda path: (path, client().get(path).get_data()), asked * 6))
+    assert all(data == alone[path] for path, data in found)
 
 
 def test_the_command_looks_and_prepares(app, tmp_path):

@@ -99,7 +99,8 @@ def view_of(name: str) -> View:
 
 def _bar(view: View, reader: Reader) -> Any:
     try:
-        return control_bar(view, choices(reader))
+        with reader.one_look():
+            return control_bar(view, choices(reader))
     except SojournError as mistake:
         return problem(str(mistake))
 
@@ -159,7 +160,8 @@ def _serve_csv(server: Any, reader: Reader) -> None:
         try:
             view = view_of(page)
             filters = Filters.from_query(request.query_string.decode()).only(view.controls)
-            made = view.part(chart).make(reader, filters)
+            with reader.one_look():
+                made = view.part(chart).make(reader, filters)
         except SojournError as mistake:
             return Response(f"{mistake}\n", status=404, mimetype="text/plain")
         name = f"{page}-{chart}.csv"

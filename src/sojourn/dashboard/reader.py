@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from threading import RLock, local
+from threading import RLock
 from typing import Any, TypeVar
 
 import polars as pl
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class Reader:
-    """One warehouse as the pages see it; safe for several threads.
+    """One warehouse as the pages see it. Several threads may ask, each within `one_look`.
 
     `held` keeps a query's result as a table in DuckDB's memory until a file of the tables it reads changes; `asked`
     keeps the small results of queries over such tables. Both notice a change by the names, sizes and times of the
@@ -32,7 +32,7 @@ class Reader:
         self.warehouse = Warehouse.open(warehouse.root, engine=spec_of)
         self.spec = spec
         self._lock = RLock()
-        self._looks = local()
+        self._stamps: dict[str, str] | None = None
         self._held: dict[str, tuple[str, str]] = {}
         self._kept: dict[str, tuple[str, Any]] = {}
         self._asked: OrderedDict[str, pl.DataFrame] = OrderedDict()
@@ -54,21 +54,25 @@ class Reader:
 
     @contextmanager
     def one_look(self) -> Iterator[None]:
-        """Within the block each table's files are looked at once: a page asks a dozen questions about the same ones."""
-        self._looks.stamps = {}
-        try:
-            yield
-        finally:
-            self._looks.stamps = None
+        """Within the block this thread has the warehouse to itself, and looks at each table's files once.
+
+        A page asks a dozen questions about the same files, and DuckDB's connection answers one thread at a time.
+        """
+        with self._lock:
+            outer = self._stamps
+            self._stamps = {} if outer is None else outer
+            try:
+                yield
+            finally:
+                self._stamps = outer
 
     def stamp(self, table: str) -> str:
         """A fingerprint of the table's files: other files, another stamp."""
-        stamps: dict[str, str] | None = getattr(self._looks, "stamps", None)
-        if stamps is None:
+        if self._stamps is None:
             return self._stamp(table)
-        if table not in stamps:
-            stamps[table] = self._stamp(table)
-        return stamps[table]
+        if table not in self._stamps:
+            self._stamps[table] = self._stamp(table)
+        return self._stamps[table]
 
     def _stamp(self, table: str) -> str:
         source = self.warehouse.registered(table)
