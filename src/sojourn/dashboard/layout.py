@@ -7,7 +7,7 @@ import polars as pl
 from sojourn.core import SojournError
 from sojourn.dashboard.boards import grain_of, published, span
 from sojourn.dashboard.choices import ALL, Choices
-from sojourn.dashboard.figures import day_words
+from sojourn.dashboard.figures import day_words, in_our_look
 from sojourn.dashboard.filters import Filters
 from sojourn.dashboard.parts import Cell, Drawn, Part, Tile, View, drawn
 from sojourn.dashboard.reader import Reader
@@ -82,9 +82,12 @@ def _inside(part: Part, made: Drawn, name: str) -> Any:
         return html.Div(html.P(made.empty), className="sj-empty", role="note")
     if made.figure is None:
         return html.Div([_table(made, part.title), *_note(made)])
-    made.figure.update_layout(height=part.height, autosize=True)
     graph = dcc.Graph(
-        id=f"{name}-graph", figure=made.figure, config=GRAPH, responsive=True, style={"height": f"{part.height}px"}
+        id=f"{name}-graph",
+        figure=in_our_look(made.figure, height=part.height),
+        config=GRAPH,
+        responsive=True,
+        style={"height": f"{part.height}px"},
     )
     said = made.said or part.title
     return html.Div([html.Div(graph, role="img", **{"aria-label": said}), *_note(made)])
