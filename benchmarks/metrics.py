@@ -1,7 +1,8 @@
 """All figures of metrics: each part's table, one after another.
 
 Run it as `python -m benchmarks.metrics`. The parts are programs of their own and may be run alone: the tables of a
-board beside hand-written SQL (`metrics_board`). With `--json` all tables go into one file.
+board beside hand-written SQL (`metrics_board`), and the dashboard's pages in a browser (`metrics_dashboard`). With
+`--json` all tables go into one file.
 """
 
 import json
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.measure import arguments
 
-PARTS = ("metrics_board",)
+PARTS = ("metrics_board", "metrics_dashboard")
 
 
 def main() -> None:

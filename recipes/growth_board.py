@@ -145,9 +145,10 @@ def known(warehouse: Warehouse) -> pl.DataFrame:
 def judged(forecast: pl.DataFrame, so_far: pl.DataFrame, *, truth: pl.DataFrame) -> dict[str, Any]:
     """Each cohort and channel at the farthest age that was forecast: what was said, and what came."""
     keys = ["cohort", "channel"]
-    farthest = forecast.filter("whole").sort("age").group_by(keys).last()
     actual = truth.filter("mature").select(*keys, "age", actual="numerator")
-    rows = farthest.join(actual, on=[*keys, "age"]).join(carried_on(so_far), on=keys, how="left").sort(keys)
+    both = forecast.filter("whole").join(actual, on=[*keys, "age"])
+    farthest = both.sort("age").group_by(keys).last()
+    rows = farthest.join(carried_on(so_far), on=keys, how="left").sort(keys)
     errors = {
         name: float((rows[column] - rows["actual"]).abs().mean())  # type: ignore[arg-type]
         for name, column in {"forecast": "forecast", "nothing_more": "now", "as_older_cohorts": "grown"}.items()
@@ -183,7 +184,7 @@ def carried_on(so_far: pl.DataFrame) -> pl.DataFrame:
     growth = {int(age): float(factor) for age, factor in factors.iter_rows()}
     last = dense.group_by("acquired_on", "channel").last()
     cohort = pl.col("acquired_on").dt.month_start()
-    month_end = pl.min_horizontal(cohort.dt.offset_by("1mo"), pl.lit(TODAY)) - pl.duration(days=1)
+    month_end = cohort.dt.offset_by("1mo") - pl.duration(days=1)
     to_age = (pl.lit(TODAY) - month_end).dt.total_days() - 1 + LATER_DAYS
     rows = last.with_columns(cohort=cohort, to_age=to_age)
     grown = [

@@ -26,7 +26,22 @@ SHELF = {room: height for height, shelf in enumerate(SHELVES) for room in shelf}
 PACKAGE = Path(sojourn.__file__).parent
 ROOMS = sorted(path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists())
 FILES = sorted(PACKAGE.rglob("*.py"))
-HEAVY = ("lightgbm", "sklearn", "scipy", "plotly", "jinja2", "pandera", "pandas", "torch", "pyspark", "rich", "typer")
+HEAVY = (
+    "lightgbm",
+    "sklearn",
+    "scipy",
+    "plotly",
+    "jinja2",
+    "pandera",
+    "pandas",
+    "torch",
+    "pyspark",
+    "rich",
+    "typer",
+    "vizro",
+    "dash",
+    "flask",
+)
 
 
 def imports(file: Path) -> Iterator[str]:

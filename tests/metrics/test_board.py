@@ -49,7 +49,7 @@ def last_day(events) -> date:
     return max(business_day(event.ts, ZONE) for event in events)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(events=logs(days=SPAN, zone=ZONE))
 def test_a_backfill_gives_what_the_slow_twin_counts(events):
     with tempfile.TemporaryDirectory() as folder:
@@ -59,7 +59,7 @@ def test_a_backfill_gives_what_the_slow_twin_counts(events):
         assert_same(stored(warehouse, BOARD), twin(events, last_day(events)))
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(events=logs(days=SPAN, zone=ZONE), late=st.sets(st.integers(1, 40), max_size=8), cut=st.integers(0, SPAN))
 def test_cut_into_advances_with_late_rows_it_is_one_backfill(events, late, cut):
     with tempfile.TemporaryDirectory() as folder:

@@ -66,7 +66,7 @@ def test_a_metric_is_shown_and_written(run, shop, tmp_path):
     assert json.loads((tmp_path / "a.json").read_text())["metric"]["name"] == "funnel_buy"
     assert "Funnel buy" in (tmp_path / "a.html").read_text()
     status, out, _ = run("metrics", "show", "revenue", "--from", "2024-05-07", "--to", "2024-05-08")
-    assert (status, out.splitlines()[2:]) == (0, ["2024-05-07         10                 10"])
+    assert (status, out.splitlines()[2:]) == (0, ["2024-05-07         10               10.00"])
 
 
 def test_all_metrics_are_listed_with_their_formula(run, shop):

@@ -6,6 +6,7 @@ import typer
 
 from sojourn import __version__
 from sojourn.cli import (
+    dashboard,
     demo,
     effects,
     events,
@@ -31,6 +32,7 @@ VERBS = (
     simulate,
     rollup,
     features,
+    metrics,
     ltv,
     retention,
     effects,
@@ -38,7 +40,7 @@ VERBS = (
     model,
     publish,
     serve,
-    metrics,
+    dashboard,
     verify,
 )
 

@@ -25,6 +25,7 @@ SECTIONS = (
     "publish",
     "serve",
     "forget",
+    "dashboard",
     "acquisition",
     "supply_demand",
 )

@@ -1,0 +1,194 @@
+"""A warehouse becomes a Vizro app: one page a view, one callback that fills it, one route for every CSV."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from sojourn.core import BadInput, SojournError, need
+from sojourn.dashboard.choices import choices
+from sojourn.dashboard.filters import Filters
+from sojourn.dashboard.layout import as_csv, body, control_bar, problem, skeleton
+from sojourn.dashboard.pages import VIEWS
+from sojourn.dashboard.parts import View
+from sojourn.dashboard.reader import Reader
+from sojourn.dashboard.spec import DashboardSpec
+from sojourn.warehouse import Warehouse
+
+ASSETS = Path(__file__).parent / "assets"
+CONTROLS = ("from", "to", "grain", "channel", "segment", "user")
+PLOTLY = "/_dash-component-suites/plotly/package_data/plotly.min.js"
+# Libraries that Vizro brings along and no page of ours uses: 2.4 MB of JavaScript a browser would read for nothing.
+MANTINE = "dash_mantine_components"
+UNUSED = ("dash_ag_grid", "vizro_dash_components", "dash_table", MANTINE)
+
+
+def dashboard_app(warehouse: Warehouse, spec: DashboardSpec | None = None) -> Any:
+    """The dashboard of a warehouse, as a Dash app whose `server` any WSGI server can serve.
+
+    Nothing is written, and no page asks for anything outside the server. Raises `MissingExtra` without the extra
+    `dashboard`.
+    """
+    need("vizro", extra="dashboard", for_="sojourn dashboard")
+    reader = Reader(warehouse, spec or DashboardSpec())
+    app = _vizro(reader)
+    _fill_pages(app, reader)
+    _serve_csv(app.server, reader)
+    app.reader = reader
+    return app
+
+
+def _vizro(reader: Reader) -> Any:
+    """Vizro with a page for each view, without what it loads and we do not use."""
+    import vizro.models as vm
+    from dash.development.base_component import ComponentRegistry
+    from vizro import Vizro
+
+    Vizro._reset()  # Vizro keeps pages in the process; a second app in it would find those of the first
+    page_body = _page_body(vm.VizroBaseModel, reader)
+    vm.Page.add_type("components", page_body)
+    page, dashboard = _plain(vm.Page), _plain(vm.Dashboard)
+    pages = [page(id=view.name, title=view.title, components=[page_body(view=view.name)]) for view in VIEWS]
+    navigation = vm.Navigation(nav_selector=vm.NavBar(position="top"))
+    board = dashboard(pages=pages, title=reader.spec.title, theme="vizro_light", navigation=navigation)
+    app = Vizro(assets_folder=str(ASSETS), update_title=None).build(board).dash
+    for library in set(UNUSED) & set(ComponentRegistry.registry):
+        ComponentRegistry.registry.discard(library)
+    # Plotly is two thirds of all JavaScript: read while the server makes the page, and not after.
+    early = f'<script async src="{app.get_relative_path(PLOTLY)}"></script>'
+    app.index_string = app.index_string.replace("<html", "<html lang='en'", 1).replace("{%css%}", early + "{%css%}", 1)
+    return app
+
+
+def _plain(base: type[Any]) -> type[Any]:
+    """A model of Vizro's that is built without Mantine: a frame around all, and a place for notes that none uses."""
+
+    class Plain(base):  # type: ignore[misc]
+        def build(self) -> Any:
+            """What Vizro builds, of plain HTML alone."""
+            built = super().build()
+            if _is_mantine(built):
+                return built.children[0]
+            for part in built.children:
+                part.children = [each for each in part.children if not _is_mantine(each)]
+            return built
+
+    return Plain
+
+
+def _is_mantine(component: Any) -> bool:
+    return getattr(component, "_namespace", None) == MANTINE
+
+
+def _page_body(base: type[Any], reader: Reader) -> type[Any]:
+    """Vizro's component for the whole of a page: the filters, and the room that a callback fills."""
+
+    class PageBody(base):  # type: ignore[misc]
+        type: Literal["sojourn_page"] = "sojourn_page"
+        view: str
+
+        def build(self) -> Any:
+            """The page before its filters are known."""
+            from dash import html
+
+            view = view_of(self.view)
+            told = html.Div(id="page-told", className="sj-hidden", role="status", **{"aria-live": "polite"})
+            top = html.Div([html.H1(view.title), html.P(view.lead)], className="sj-top")
+            room = html.Div(_first_look(view, reader), id="page-body")
+            return html.Main([top, _bar(view, reader), told, room], className="sj-page", id="sj-page")
+
+    return PageBody
+
+
+def _first_look(view: View, reader: Reader) -> Any:
+    """The page as its address asks for it, so that a browser need not ask twice; a skeleton outside of a request."""
+    from flask import has_request_context, request
+
+    if not has_request_context():
+        return skeleton(view)
+    asked = (request.get_json(silent=True) or {}).get("inputs", [])
+    query = next((each.get("value") or "" for each in asked if each.get("property") == "search"), "")
+    return _filled(reader, view.name, query.removeprefix("?"))[0]
+
+
+def view_of(name: str) -> View:
+    """The view of this name. Raises `BadInput`."""
+    found = next((view for view in VIEWS if view.name == name), None)
+    if found is None:
+        raise BadInput(f"The dashboard has no page {name!r}; it has {[view.name for view in VIEWS]}.")
+    return found
+
+
+def _bar(view: View, reader: Reader) -> Any:
+    try:
+        with reader.one_look():
+            return control_bar(view, choices(reader))
+    except SojournError as mistake:
+        return problem(str(mistake))
+
+
+def _fill_pages(app: Any, reader: Reader) -> None:
+    from dash import ClientsideFunction, Input, Output, State
+
+    values = [f"filter-{name}" for name in CONTROLS]
+    app.clientside_callback(
+        ClientsideFunction("sojourn", "restore"),
+        [Output(name, "value") for name in values],
+        Input("page-name", "data"),
+        Input("filter-clear", "n_clicks"),
+    )
+    app.clientside_callback(
+        ClientsideFunction("sojourn", "changed"),
+        Output("filters", "data"),
+        [Input(name, "value") for name in values],
+    )
+
+    @app.callback(  # type: ignore[untyped-decorator]
+        Output("page-body", "children"),
+        Output("page-told", "children"),
+        Input("filters", "data"),
+        State("page-name", "data"),
+        prevent_initial_call=True,
+    )
+    def fill(query: str | None, name: str) -> tuple[Any, str]:
+        return _filled(reader, name, query or "")
+
+
+def _filled(reader: Reader, name: str, query: str) -> tuple[Any, str]:
+    from dash import html
+
+    try:
+        view = view_of(name)
+        filters = Filters.from_query(query).only(view.controls)
+        with reader.one_look():
+            made = body(view, reader, filters)
+    except SojournError as mistake:
+        return problem(str(mistake)), str(mistake)
+    except Exception as fault:  # ours: whoever looks at the page gets a sentence, whoever runs the server the traceback
+        logging.getLogger(__name__).exception("page %s with filters %r", name, query)
+        told = (
+            f"The server met a fault of its own ({type(fault).__name__}). Its log says where; the "
+            "other pages still work."
+        )
+        return problem(told), told
+    return html.Div(made, **{"data-query": query}), f"{view.title} is shown."
+
+
+def _serve_csv(server: Any, reader: Reader) -> None:
+    """`/csv/PAGE/CHART.csv?FILTERS`: the table behind a chart, as it is shown."""
+    from flask import Response, request
+
+    def csv(page: str, chart: str) -> Any:
+        try:
+            view = view_of(page)
+            filters = Filters.from_query(request.query_string.decode()).only(view.controls)
+            with reader.one_look():
+                made = view.part(chart).make(reader, filters)
+        except SojournError as mistake:
+            return Response(f"{mistake}\n", status=404, mimetype="text/plain")
+        name = f"{page}-{chart}.csv"
+        told = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+        return Response(as_csv(made.table), mimetype="text/csv", headers=told)
+
+    add: Callable[..., None] = server.add_url_rule
+    add("/csv/<page>/<chart>.csv", "csv", csv)

@@ -1,0 +1,62 @@
+/* The filters and the address of a page are one: what is chosen goes into the address, and the address into the filters. */
+(function () {
+  "use strict";
+  const NAMES = ["from", "to", "grain", "channel", "segment", "user"];
+  const SELECTS = ["grain", "channel", "segment"];
+
+  function unchosen(name) {
+    return SELECTS.includes(name) ? "all" : "";
+  }
+
+  function read(query) {
+    const given = new URLSearchParams(query);
+    return NAMES.map((name) => given.get(name) || unchosen(name));
+  }
+
+  function write(values) {
+    const query = new URLSearchParams();
+    NAMES.forEach((name, at) => {
+      if (values[at] && values[at] !== unchosen(name)) query.set(name, values[at]);
+    });
+    return query.toString();
+  }
+
+  window.dash_clientside = Object.assign({}, window.dash_clientside, {
+    sojourn: {
+      restore: function () {
+        const here = document.querySelector("#nav-bar a.active");
+        if (here) here.scrollIntoView({ block: "nearest", inline: "center" });
+        const context = window.dash_clientside.callback_context;
+        const cleared = context.triggered.some((each) => each.prop_id === "filter-clear.n_clicks" && each.value);
+        return cleared ? NAMES.map(unchosen) : read(window.location.search);
+      },
+      changed: function (...values) {
+        const query = write(values);
+        const address = window.location.pathname + (query ? "?" + query : "") + window.location.hash;
+        window.history.replaceState(window.history.state, "", address);
+        const shown = document.querySelector("#page-body [data-query]");
+        return shown && shown.dataset.query === query ? window.dash_clientside.no_update : query;
+      },
+    },
+  });
+
+  /* A link of Vizro's leads to a page without filters: they come along. */
+  document.addEventListener(
+    "click",
+    function (event) {
+      const link = event.target.closest("#nav-bar a");
+      const plain = !(event.ctrlKey || event.metaKey || event.shiftKey || event.button);
+      if (!link || !plain || !window.location.search) return;
+      event.preventDefault();
+      event.stopPropagation();
+      window.history.pushState({}, "", link.pathname + window.location.search);
+      window.dispatchEvent(new PopStateEvent("popstate"));
+      window.scrollTo(0, 0);
+    },
+    true,
+  );
+
+  document.addEventListener("submit", function (event) {
+    if (event.target.id === "filter-form") event.preventDefault();
+  });
+})();

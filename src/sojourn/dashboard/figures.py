@@ -1,0 +1,333 @@
+"""The charts of the pages, as Plotly figures: small tables in, one look out; nothing unfinished is drawn as done."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from functools import cache
+from typing import Any
+
+import polars as pl
+
+from sojourn.dashboard.spec import Grain
+from sojourn.evaluate.theme import COLORS, color_of, plotly_template
+
+IMMATURE = "not over yet, or not seen whole"
+HEAT = ["#f3f7f8", "#cfe1e8", "#9bc3d2", "#5b93a9", "#2a7390", "#0f5f7d", "#0a4259"]
+GREY = ["#f2f1ed", "#d5d4cd"]
+
+
+def blank() -> Any:
+    """A figure with nothing in it; `in_our_look` dresses it when it is done."""
+    import plotly.graph_objects as go
+
+    layout = {"template": None, "hovermode": "x unified", "margin": {"l": 4, "r": 8, "t": 30, "b": 4}}
+    return go.Figure(layout=layout)
+
+
+@cache
+def _look() -> dict[str, Any]:
+    look: dict[str, Any] = plotly_template().to_plotly_json()
+    return look
+
+
+def in_our_look(figure: Any, *, height: int) -> dict[str, Any]:
+    """The figure as plain values, of this height, in the look of every page.
+
+    Plotly checks a template word by word each time it is given one: a fifth of the time that a page takes.
+    """
+    plain: dict[str, Any] = figure.to_plotly_json()
+    plain["layout"] |= {"template": _look(), "height": height, "autosize": True}
+    return plain
+
+
+def time_chart(
+    table: pl.DataFrame,
+    *,
+    grain: Grain,
+    name: str,
+    style: str = "number",
+    unit: str = "",
+    bars: bool = False,
+    by: str | None = None,
+    order: Sequence[str] = (),
+) -> Any:
+    """`value` by `start`, one line or stack of bars for each value of `by`; dotted or hatched where not `mature`.
+
+    A value of `by` has the colour of its place in `order`, so that it has the same in every chart.
+    """
+    figure = blank()
+    parts = [(name, 0, table)] if by is None else _parts(table, by, order)
+    for label, place, part in parts:
+        add = _add_bars if bars else _add_line
+        add(figure, part, label=label, color=color_of(place), form=number_format(style, unit))
+    figure.update_layout(showlegend=by is not None, barmode="stack", legend_traceorder="normal")
+    number_axis(figure, style=style, unit=unit)
+    return time_axis(figure, grain)
+
+
+def _parts(table: pl.DataFrame, by: str, order: Sequence[str]) -> list[tuple[str, int, pl.DataFrame]]:
+    """The parts of the table with their labels and their places in `order`; those without one come last."""
+    parts = {str(key): part for (key,), part in table.partition_by(by, as_dict=True, maintain_order=True).items()}
+    ranked = [*(key for key in order if key in parts), *sorted(key for key in parts if key not in order)]
+    places = {key: order.index(key) if key in order else len(order) + at for at, key in enumerate(ranked)}
+    return [(words(key), places[key], parts[key]) for key in ranked]
+
+
+def _add_line(figure: Any, part: pl.DataFrame, *, label: str, color: str, form: str) -> None:
+    days, values, over = part["start"].to_list(), part["value"].to_list(), part["mature"].to_list()
+    firm = [value if done else None for value, done in zip(values, over, strict=True)]
+    hover = f"%{{y:{form}}}"
+    line = {"color": color, "width": 2.4, "shape": "linear"}
+    figure.add_scatter(x=days, y=firm, name=label, mode="lines", line=line, hovertemplate=hover, legendgroup=label)
+    if all(over):
+        return
+    # The last figure that is over joins the two lines.
+    near = [done and at + 1 < len(over) and not over[at + 1] for at, done in enumerate(over)]
+    soft = [value if near[at] or not over[at] else None for at, value in enumerate(values)]
+    told = ["" if over[at] else f" ({IMMATURE})" for at in range(len(over))]
+    figure.add_scatter(
+        x=days, y=soft, name=label, mode="lines", line={**line, "dash": "dot", "width": 2}, showlegend=False,
+        legendgroup=label, customdata=told, hovertemplate=f"%{{y:{form}}}%{{customdata}}",
+    )  # fmt: skip
+
+
+def _add_bars(figure: Any, part: pl.DataFrame, *, label: str, color: str, form: str) -> None:
+    over = part["mature"].to_list()
+    pattern = {
+        "shape": ["" if done else "/" for done in over],
+        "fgcolor": "#ffffff",
+        "fgopacity": 0.75,
+        "size": 7,
+        "fillmode": "overlay",
+    }
+    told = ["" if done else f" ({IMMATURE})" for done in over]
+    figure.add_bar(
+        x=part["start"].to_list(), y=part["value"].to_list(), name=label, marker={"color": color, "pattern": pattern},
+        customdata=told, hovertemplate=f"%{{y:{form}}}%{{customdata}}",
+    )  # fmt: skip
+
+
+def stacked_chart(table: pl.DataFrame, *, grain: Grain, states: Mapping[str, tuple[str, str, int]]) -> Any:
+    """Bars of `value` by `start` for each `state`: its label, its colour, and 1 above or -1 below the line."""
+    figure = blank()
+    for state, (label, color, sign) in states.items():
+        part = table.filter(pl.col("state") == state)
+        signed = part.with_columns(value=pl.col("value") * sign)
+        _add_bars(figure, signed, label=label, color=color, form=",.0f")
+    figure.update_layout(barmode="relative", showlegend=True, legend_traceorder="normal")
+    number_axis(figure, style="number", unit="")
+    return time_axis(figure, grain)
+
+
+def triangle_chart(table: pl.DataFrame, *, grain: Grain, style: str = "percent", unit: str = "") -> Any:
+    """`value` by `cohort` (down) and `age` (across); cells that are not mature are grey, however high."""
+    figure = blank()
+    cohorts = table["cohort"].unique().sort(descending=True).to_list()
+    ages = table["age"].unique().sort().to_list()
+    labels = [day_words(day, grain) for day in cohorts]
+    form = ".0%" if style == "percent" else f"{'$' if unit == '$' else ''},.3~s"
+    few = len(ages) <= 26 and len(cohorts) <= 32
+    seen = table.filter("mature")["value"]
+    high = float(seen.max() or 1.0) if seen.len() else 1.0  # type: ignore[arg-type]
+    for mature, scale in ((True, HEAT), (False, GREY)):
+        cells = _grid(table.filter(pl.col("mature") == mature), cohorts, ages)
+        if not any(value is not None for row in cells for value in row):
+            continue
+        figure.add_heatmap(
+            z=cells, x=ages, y=labels, colorscale=scale, showscale=False, xgap=2, ygap=2, zmin=0, zmax=high,
+            texttemplate=f"%{{z:{form}}}" if few else None, textfont={"size": 11},
+            hovertemplate=f"%{{y}}<br>{grain} %{{x}}: %{{z:{form}}}{'' if mature else f' ({IMMATURE})'}<extra></extra>",
+            hoverongaps=False,
+        )  # fmt: skip
+    figure.update_layout(hovermode="closest")
+    figure.update_xaxes(
+        title_text=f"{grain.capitalize()}s since the first", side="top", showgrid=False, ticklen=0, nticks=14
+    )
+    return figure.update_yaxes(showgrid=False, type="category", autorange="reversed", nticks=18, ticklen=4)
+
+
+def _grid(table: pl.DataFrame, cohorts: Sequence[date], ages: Sequence[int]) -> list[list[float | None]]:
+    found = {(cohort, age): value for cohort, age, value in table.select("cohort", "age", "value").iter_rows()}
+    return [[found.get((cohort, age)) for age in ages] for cohort in cohorts]
+
+
+def curve_chart(
+    table: pl.DataFrame,
+    *,
+    x: str,
+    x_title: str,
+    style: str = "percent",
+    unit: str = "",
+    by: str | None = None,
+    order: Sequence[str] = (),
+) -> Any:
+    """`value` by `x` with the band from `low` to `high` where the table has one; one curve for each value of `by`."""
+    figure = blank()
+    parts = [("", 0, table)] if by is None else _parts(table, by, order)
+    for label, place, part in parts:
+        color = color_of(place)
+        if "low" in part.columns:
+            ends = part["high"].to_list() + part["low"].to_list()[::-1]
+            xs = part[x].to_list() + part[x].to_list()[::-1]
+            figure.add_scatter(
+                x=xs, y=ends, fill="toself", fillcolor=faded(color), line={"width": 0}, hoverinfo="skip",
+                showlegend=False, mode="lines", legendgroup=label,
+            )  # fmt: skip
+        figure.add_scatter(
+            x=part[x].to_list(), y=part["value"].to_list(), name=label, mode="lines+markers", marker={"size": 5},
+            line={"color": color, "width": 2.2}, legendgroup=label,
+            hovertemplate=f"%{{y:{number_format(style, unit)}}}",
+        )  # fmt: skip
+    figure.update_layout(showlegend=by is not None)
+    number_axis(figure, style=style, unit=unit)
+    return figure.update_xaxes(title_text=x_title, showgrid=False)
+
+
+def payback_chart(table: pl.DataFrame, *, grain: Grain) -> Any:
+    """Share of cost paid back by `age` in days, a colour a `cohort`: `value` solid, `forecast` dashed, its band."""
+    figure = blank()
+    for index, ((cohort,), part) in enumerate(table.partition_by("cohort", as_dict=True, maintain_order=True).items()):
+        color, label = color_of(index), day_words(cohort, grain)
+        seen, ahead = part.filter(pl.col("value").is_not_null()), part.filter(pl.col("forecast").is_not_null())
+        if ahead.height and seen.height:
+            # The forecast begins where the observed ends, so that the line does not jump over nothing.
+            ahead = ahead.filter(pl.col("age") > seen["age"].max())
+        if ahead.height:
+            xs = ahead["age"].to_list()
+            band = ahead["high"].to_list() + ahead["low"].to_list()[::-1]
+            figure.add_scatter(
+                x=xs + xs[::-1], y=band, fill="toself", fillcolor=faded(color), line={"width": 0}, hoverinfo="skip",
+                showlegend=False, mode="lines", legendgroup=label,
+            )  # fmt: skip
+            figure.add_scatter(
+                x=xs, y=ahead["forecast"].to_list(), name=f"{label}, forecast", mode="lines",
+                showlegend=seen.is_empty(),
+                line={"color": color, "width": 2, "dash": "dash"}, legendgroup=label, hovertemplate="%{y:.0%}",
+            )  # fmt: skip
+        figure.add_scatter(
+            x=seen["age"].to_list(), y=seen["value"].to_list(), name=label, mode="lines", legendgroup=label,
+            line={"color": color, "width": 2.4}, hovertemplate="%{y:.0%}",
+        )  # fmt: skip
+    figure.add_hline(y=1, line={"color": COLORS["muted"], "width": 1, "dash": "dot"})
+    figure.add_annotation(
+        x=1, xref="paper", y=1, text="paid back", showarrow=False, xanchor="right", yanchor="bottom",
+        font={"size": 12, "color": COLORS["muted"]},
+    )  # fmt: skip
+    number_axis(figure, style="percent", unit="")
+    return figure.update_xaxes(title_text="Days since acquisition", showgrid=False)
+
+
+def hours_chart(table: pl.DataFrame, *, days: Sequence[str]) -> Any:
+    """`value` by `weekday` (1 to 7, down, called `days`) and `hour` (across)."""
+    figure = blank()
+    found = {(weekday, hour): value for weekday, hour, value in table.select("weekday", "hour", "value").iter_rows()}
+    cells = [[found.get((weekday, hour), 0.0) for hour in range(24)] for weekday in range(1, 8)]
+    figure.add_heatmap(
+        z=cells, x=[f"{hour:02d}" for hour in range(24)], y=list(days), colorscale=HEAT, showscale=False,
+        xgap=2, ygap=2,
+        zmin=0, hovertemplate="%{y}, %{x}:00: %{z:,.0f}<extra></extra>",
+    )  # fmt: skip
+    figure.update_layout(hovermode="closest")
+    figure.update_xaxes(title_text="Hour of the day", showgrid=False, type="category", ticklen=2)
+    return figure.update_yaxes(showgrid=False, autorange="reversed", type="category", ticklen=4)
+
+
+def waterfall_chart(table: pl.DataFrame, *, style: str, unit: str) -> Any:
+    """How a figure went from one period to another: `label`, `change`, and its `kind` (start, part, end)."""
+    figure = blank()
+    kinds = {"start": "absolute", "part": "relative", "end": "total"}
+    figure.add_waterfall(
+        x=table["label"].to_list(), y=table["change"].to_list(), measure=[kinds[kind] for kind in table["kind"]],
+        increasing={"marker": {"color": COLORS["good"]}}, decreasing={"marker": {"color": "#c2453a"}},
+        totals={"marker": {"color": COLORS["bar"]}}, connector={"line": {"color": COLORS["line"], "width": 1}},
+        hovertemplate=f"%{{x}}: %{{y:{number_format(style, unit)}}}<extra></extra>",
+    )  # fmt: skip
+    figure.update_layout(showlegend=False, hovermode="closest")
+    number_axis(figure, style=style, unit=unit)
+    figure.update_xaxes(showgrid=False, type="category")
+    return _from_near(figure, table)
+
+
+def _from_near(figure: Any, table: pl.DataFrame) -> Any:
+    """The axis from near the lowest level: changes of a few per cent would not be seen from zero."""
+    levels, level = [], 0.0
+    for kind, change in table.select("kind", "change").iter_rows():
+        level = level + change if kind == "part" else float(change or level)
+        levels.append(level)
+    low, high = min(levels), max(levels)
+    room = (high - low) or abs(high) or 1.0
+    return figure.update_yaxes(range=[max(0.0, low - room), high + 0.25 * room])
+
+
+def bar_chart(table: pl.DataFrame, *, x: str, style: str = "number", unit: str = "", x_title: str = "") -> Any:
+    """`value` by `x`, with `predicted` as a mark where the table has one."""
+    figure = blank()
+    form = number_format(style, unit)
+    name = "Observed" if "predicted" in table.columns else ""
+    figure.add_bar(
+        x=table[x].to_list(), y=table["value"].to_list(), name=name, marker_color=COLORS["bar"],
+        hovertemplate=f"%{{y:{form}}}",
+    )  # fmt: skip
+    if "predicted" in table.columns:
+        mark = {"symbol": "diamond", "size": 10, "color": color_of(1), "line": {"width": 1.5, "color": "#fff"}}
+        figure.add_scatter(
+            x=table[x].to_list(), y=table["predicted"].to_list(), name="Forecast", mode="markers", marker=mark,
+            hovertemplate=f"%{{y:{form}}}",
+        )  # fmt: skip
+    figure.update_layout(showlegend="predicted" in table.columns)
+    number_axis(figure, style=style, unit=unit)
+    return figure.update_xaxes(title_text=x_title, showgrid=False, type="category")
+
+
+def number_format(style: str, unit: str) -> str:
+    """The d3 format of a number of this style; money carries its unit in the axis, as d3 knows only one."""
+    if style == "percent":
+        return ".1%"
+    return f"{'$' if unit == '$' else ''},.3~s" if style == "short" else f"{'$' if unit == '$' else ''},.4~g"
+
+
+def number_axis(figure: Any, *, style: str, unit: str) -> Any:
+    """The axis of the figures: from zero, few lines, percent or money as said."""
+    if style == "percent":
+        return figure.update_yaxes(rangemode="tozero", nticks=6, zeroline=False, tickformat=".0%")
+    # "~s" writes 0.3 as 300m, for milli: what is small is written out.
+    high = max((abs(value) for trace in figure.data for value in trace.y or () if value is not None), default=0.0)
+    form = "~s" if high >= 1000 else ",.0f" if high >= 10 else ",.2~f"
+    return figure.update_yaxes(rangemode="tozero", nticks=6, zeroline=False, tickformat=form, tickprefix=unit)
+
+
+def time_axis(figure: Any, grain: Grain) -> Any:
+    """The axis of days: ticks as people say dates, and the whole date where the mouse is."""
+    hover = {"day": "%a %d %b %Y", "week": "week of %d %b %Y", "month": "%B %Y"}[grain]
+    stops = [
+        {"dtickrange": [None, 86_400_000 * 27], "value": "%-d %b"},
+        {"dtickrange": [86_400_000 * 27, None], "value": "%b %Y"},
+    ]
+    return figure.update_xaxes(showgrid=False, hoverformat=hover, nticks=8, tickformatstops=stops, type="date")
+
+
+def day_words(day: date, grain: Grain) -> str:
+    """The period that begins on this day, in words.
+
+    >>> day_words(date(2025, 3, 3), "week"), day_words(date(2025, 3, 1), "month")
+    ('3 Mar 2025', 'Mar 2025')
+    """
+    return f"{day:%b %Y}" if grain == "month" else f"{day.day} {day:%b %Y}"
+
+
+def words(name: str) -> str:
+    """A value of a dimension as a reader says it.
+
+    >>> words("paid_social"), words("US")
+    ('Paid social', 'US')
+    """
+    return name.replace("_", " ").capitalize() if name.islower() else name.replace("_", " ")
+
+
+def faded(color: str) -> str:
+    """The colour as a veil over others.
+
+    >>> faded("#0f5f7d")
+    'rgba(15,95,125,0.15)'
+    """
+    red, green, blue = (int(color[at : at + 2], 16) for at in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.15)"
