@@ -33,8 +33,10 @@ BOARD = BoardSpec(
 
 
 class Event(NamedTuple):
+    """A row of the log. A random log also has rows of nobody, whose `user_id` is None: the twin drops them at once."""
+
     event_id: str
-    user_id: str | None
+    user_id: str
     ts: datetime
     event: str
     amount: Decimal | None
@@ -102,7 +104,7 @@ def logs(*, days: int, zone: str) -> st.SearchStrategy[list[Event]]:
     begin = datetime(START.year, START.month, START.day, tzinfo=ZoneInfo(zone)).astimezone(UTC)
     minutes = st.integers(0, days * 24 * 4 - 1).map(lambda step: begin + timedelta(minutes=15 * step))
     amount = st.none() | st.integers(-20_000, 60_000).map(lambda cents: Decimal(cents) / 10_000)
-    who = st.sampled_from(["ann", "bob", "cat", "dan", "bot", "tester", None])
+    who: st.SearchStrategy[Any] = st.sampled_from(["ann", "bob", "cat", "dan", "bot", "tester", None])
     row = st.tuples(
         who, minutes, st.sampled_from(["see", "see", "go", "push"]), amount, st.sampled_from(["x", "y", None])
     )

@@ -4,9 +4,9 @@ import pytest
 
 from sojourn.core import MissingTable
 from sojourn.metrics import backfill_board, check_board
-from tests.metrics.naive import put_portraits
+from tests.metrics.naive import portraits, put_portraits
 from tests.metrics.shop import BOARD, LOG, at, put, row
-from tests.metrics.test_board import ZONE, portraits
+from tests.metrics.test_board import ZONE
 
 PLACE = {"grain": "day", "start": "2024-05-08"}
 
