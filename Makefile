@@ -1,7 +1,8 @@
 # `make demo` runs the main job, `make test` the tests. Both set up .venv and all they need on a fresh machine.
 PYTHON ?= python3.11
 BIN := .venv/bin
-export OMP_NUM_THREADS ?= 2
+# One process a core, up to two, one thread each; a file's tests stay together, since they share what they build.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest -n $(shell n=$$(nproc); [ $$n -gt 2 ] && echo 2 || echo $$n) --dist loadfile
 
 .PHONY: demo test test-all lint docs format clean
 .DELETE_ON_ERROR:
@@ -10,10 +11,10 @@ demo: .venv/demo
 	$(BIN)/sojourn demo
 
 test: .venv/installed lint
-	$(BIN)/pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: .venv/installed lint
-	$(BIN)/pytest
+	$(PYTEST)
 
 lint: .venv/installed
 	$(BIN)/ruff check .
