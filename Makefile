@@ -1,6 +1,7 @@
 # `make demo` runs the main job, `make test` the tests. Both set up .venv and all they need on a fresh machine.
 PYTHON ?= python3.11
 BIN := .venv/bin
+export OMP_NUM_THREADS ?= 2
 # One process a core, up to two, one thread each; a file's tests stay together, since they share what they build.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest -n $(shell n=$$(nproc); [ $$n -gt 2 ] && echo 2 || echo $$n) --dist loadfile
 
