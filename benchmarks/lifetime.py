@@ -1,22 +1,17 @@
 """All figures of lifetime and of effects: each part's table, one after another.
 
 Run it as `python -m benchmarks.lifetime`. The parts are programs of their own and may be run alone: how fast purchase
-processes learn (`lifetime_process`), value models beside their baselines (`ltv`), users' distributions
+processes learn (`lifetime_process`), value models beside their baselines (`ltv`), refunds apart (`lifetime_refunds`), users' distributions
 (`lifetime_distributions`), sums over cohorts (`lifetime_cohorts`), the network (`lifetime_network`), daily activity
 (`lifetime_retention`), effects beside the known truth (`lifetime_uplift`). With `--json` all tables go into one file.
 """
 
-import json
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
-
-from benchmarks.measure import arguments
+from benchmarks.measure import run_parts
 
 PARTS = (
     "lifetime_process",
     "ltv",
+    "lifetime_refunds",
     "lifetime_distributions",
     "lifetime_cohorts",
     "lifetime_network",
@@ -24,22 +19,5 @@ PARTS = (
     "lifetime_uplift",
 )
 
-
-def main() -> None:
-    """Run every part to its end; the first that fails ends the run with its status."""
-    options = arguments(__doc__ or "")
-    tables = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for part in PARTS:
-            path = Path(folder) / f"{part}.json"
-            command = [sys.executable, "-m", f"benchmarks.{part}", "--json", str(path)]
-            done = subprocess.run([*command, *(["--quick"] if options.quick else [])], check=False)
-            if done.returncode:
-                sys.exit(done.returncode)
-            tables[part] = json.loads(path.read_text())
-    if options.json is not None:
-        options.json.write_text(json.dumps(tables, indent=2) + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    run_parts(PARTS, what=__doc__ or "")

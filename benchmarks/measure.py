@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -91,3 +92,22 @@ def show(title: str, rows: Sequence[Mapping[str, Any]], *, to: Path | None) -> N
     if to is not None:
         machine = {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.system()}
         to.write_text(json.dumps({"title": title, "machine": machine, "rows": list(rows)}, indent=2) + "\n")
+
+
+def run_parts(names: Sequence[str], *, what: str) -> None:
+    """Run these benchmarks one after another, each to its end; the first that fails ends the run with its status.
+
+    With `--json` their tables go into one file, by name.
+    """
+    options = arguments(what)
+    tables = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in names:
+            path = Path(folder) / f"{name}.json"
+            command = [sys.executable, "-m", f"benchmarks.{name}", "--json", str(path)]
+            done = subprocess.run([*command, *(["--quick"] if options.quick else [])], check=False)
+            if done.returncode:
+                sys.exit(done.returncode)
+            tables[name] = json.loads(path.read_text())
+    if options.json is not None:
+        options.json.write_text(json.dumps(tables, indent=2) + "\n")
