@@ -2,8 +2,8 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 2
-# One process a core, up to two, one thread each; a file's tests stay together, since they share what they build.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest -n $(shell n=$$(nproc); [ $$n -gt 2 ] && echo 2 || echo $$n) --dist loadfile
+# Two processes, one thread each; a file's tests stay together, since they share what they build.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 .PHONY: demo test test-all lint docs format clean
 .DELETE_ON_ERROR:
