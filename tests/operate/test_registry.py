@@ -5,7 +5,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from sojourn.core import BadInput, BadSpec
+from sojourn.core import BadInput, BadSpec, UnreadableSource
 from sojourn.lifetime import Lifetime
 from sojourn.operate import Registry, contest, declared_from, fit_candidate, promote
 from tests.operate.shops import LAST, SETTINGS, declared_in, opened, ran, settings_of, write_orders
@@ -141,6 +141,24 @@ def test_saved_and_loaded_it_predicts_the_same(store, shop):
     loaded = loaded_of(registry, about.version)
     assert loaded.fingerprint_ == about.version
     assert loaded.predict(users).equals(loaded_of(registry, about.version).predict(users))
+
+
+def test_a_model_that_another_version_saved_is_told_in_a_sentence(store, shop):
+    import json
+
+    registry = Registry(store, "ltv")
+    version = version_in_force(registry)
+    path = registry.folder / version / "model.json"
+    saved = json.loads(path.read_text())
+    del saved["learned"]["refunds"]
+    path.write_text(json.dumps(saved))
+    assert loaded_of(registry, version).fingerprint_ == version, "what was saved before refunds were known still loads"
+    del saved["learned"]["chosen"]
+    path.write_text(json.dumps(saved))
+    with pytest.raises(
+        UnreadableSource, match=rf"Model {version} .* was saved by another version of Sojourn .*fit again"
+    ):
+        registry.load(version)
 
 
 def test_unknown_versions_and_missing_sections_are_refused(store, shop):

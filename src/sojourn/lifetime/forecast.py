@@ -171,7 +171,8 @@ class Lifetime(Estimator):
         }
         values = [task.name for task in learned_tasks if isinstance(task, ValueSpec)]
         model.intervals_ = {name: SpendInterval.load(path / name / INTERVAL) for name in values}
-        kept = values if learned["refunds"] else []
+        # Models saved before refunds were forecast say nothing of them.
+        kept = values if learned.get("refunds") else []
         model.refunds_ = {name: RefundForecast.load(path / name / REFUNDS) for name in kept}
         model.baselines_ = {
             task.name: {name: load_model_of(path / task.name / BASELINES / name) for name in baselines_of(task)}

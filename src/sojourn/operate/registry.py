@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from pydantic import Field
 
-from sojourn.core import BadInput, Spec, UnreadableSource
+from sojourn.core import BadInput, BadSpec, Spec, UnreadableSource
 from sojourn.lifetime import FittedRetention, Lifetime
 from sojourn.warehouse import Warehouse
 from sojourn.warehouse.files import sync, write_text
@@ -124,9 +124,15 @@ class Registry:
         return About.from_json(_read(found[0]))
 
     def load(self, version: str) -> Model:
-        """The model of a version. Raises `UnreadableSource` for damaged files."""
+        """The model of a version. Raises `UnreadableSource` for damaged files, and for what another Sojourn saved."""
         path = self.folder / version
-        return Lifetime.load(path) if self.kind == "ltv" else FittedRetention.load(path)
+        try:
+            return Lifetime.load(path) if self.kind == "ltv" else FittedRetention.load(path)
+        except (KeyError, TypeError, BadSpec) as fault:
+            raise UnreadableSource(
+                f"Model {version} in {self.folder} was saved by another version of Sojourn ({fault!r}). "
+                f"Go back to that version, or fit again and promote: sojourn model fit {self.kind}"
+            ) from fault
 
     def reference(self, version: str) -> Reference:
         """The reference figures of the rows that the model learned from."""

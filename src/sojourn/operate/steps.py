@@ -8,7 +8,7 @@ from typing import Literal
 from sojourn.core import BadInput
 from sojourn.evaluate import as_of_grid
 from sojourn.features import write_features
-from sojourn.lifetime import FittedRetention, Lifetime, log_days, score_retention, score_users
+from sojourn.lifetime import FittedRetention, Lifetime, LifetimeSpec, log_days, score_retention, score_users
 from sojourn.lifetime.scoring import predictions_fingerprint
 from sojourn.metrics import (
     AcquisitionSpec,
@@ -206,9 +206,13 @@ def _need_log(morning: Morning, kind: Kind) -> None:
     declared = morning.declared
     spec = declared.lifetime if kind == "ltv" else declared.retention
     assert spec is not None
-    longest = max(spec.horizons_days) if kind == "ltv" else spec.horizon_days  # type: ignore[union-attr]
+    if isinstance(spec, LifetimeSpec):
+        # Longer horizons may be extrapolated.
+        horizon_days = (min if spec.long_horizons == "extrapolate" else max)(spec.horizons_days)
+    else:
+        horizon_days = spec.horizon_days
     first, _ = log_days(morning.warehouse)
-    as_of_grid(first, end_day=morning.as_of, horizon_days=longest, history_days=spec.history_days)
+    as_of_grid(first, end_day=morning.as_of, horizon_days=horizon_days, history_days=spec.history_days)
 
 
 def _refit(morning: Morning, registry: Registry) -> Done:
