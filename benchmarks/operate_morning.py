@@ -34,8 +34,12 @@ DAY = """
            CASE hash(n + 3) % 3 WHEN 0 THEN 'web' WHEN 1 THEN 'app' ELSE 'shop' END AS channel
     FROM range({rows}) AS numbers(n)
 """
-# Users come at their own rates: a power of a uniform number, so that a tenth of them makes half of the events.
-USER = "CAST(floor({users} * power((hash(n * 31 + {seed}) % 1000003) / 1000003.0, 2)) AS BIGINT)"
+# Users come at their own rates (the square of a uniform number: half of the rows are a quarter of the users'), and a
+# third of the rows are anybody's, so that everybody comes.
+USER = """
+    CASE WHEN hash(n * 17 + {seed}) % 3 = 0 THEN hash(n * 13 + {seed}) % {users}
+         ELSE CAST(floor({users} * power((hash(n * 31 + {seed}) % 1000003) / 1000003.0, 2)) AS BIGINT) END
+"""
 SETTINGS = """
 [engine]
 memory_gb = 3
