@@ -42,8 +42,23 @@ def test_an_invoice_log_is_understood_without_a_mapping_and_every_guess_is_told(
 def test_a_total_goes_before_quantity_times_price(warehouse, tmp_path):
     row = {"user_id": "a", "ts": "2025-03-01", "quantity": "3", "price": "2", "revenue": "5"}
     report = take(warehouse, write_csv(tmp_path / "log.csv", [row]))
-    assert report.columns["amount"] == "revenue"
-    assert stored(warehouse)["price"].to_list() == [2]
+    assert report.columns["amount"].endswith('CAST("revenue" AS VARCHAR) END')
+    assert stored(warehouse)["amount"].cast(float).to_list() == [5]
+
+
+def test_a_positive_total_of_a_negative_quantity_is_a_return(warehouse, tmp_path):
+    row = {"user_id": "a", "ts": "2025-03-01", "quantity": "-3", "revenue": "5.25"}
+    back = {"user_id": "a", "ts": "2025-03-02", "quantity": "-1", "revenue": "-2"}
+    take(warehouse, write_csv(tmp_path / "log.csv", [row, back]))
+    assert sorted(stored(warehouse)["amount"].cast(float)) == [-5.25, -2]
+
+
+def test_a_price_beside_a_view_is_nothing_and_beside_a_refund_a_negative_one(warehouse, tmp_path):
+    amounts = {"view": 0.0, "cart": 0.0, "purchase": 7.0, "refund": -7.0}
+    rows = [{"user_id": "a", "event_time": "2025-03-01", "event_type": event, "price": "7"} for event in amounts]
+    take(warehouse, write_csv(tmp_path / "log.csv", rows))
+    found = stored(warehouse)
+    assert dict(zip(found["event"], found["amount"].cast(float), strict=True)) == amounts
 
 
 def test_a_declared_column_goes_before_any_guess_and_an_empty_one_is_left_out(warehouse, tmp_path):

@@ -296,3 +296,15 @@ def test_what_cannot_be_is_refused(warehouse):
     put_events(warehouse, [Event("e", "u", datetime(2024, 1, 5, tzinfo=UTC), "pay", Decimal(1))])
     with pytest.raises(BadInput, match="nobody bought before 2024-01-02"):
         rfm_table(warehouse, as_of=date(2024, 1, 2))
+
+
+@pytest.mark.parametrize("name", ["bgnbd", "mbgnbd"])
+def test_customers_who_all_buy_at_one_rate_are_no_overflow(name):
+    """A rate that is the same for all makes r grow without bound; the forecast is the mean of simulated futures."""
+    table = pl.DataFrame(
+        {"user_id": ["a", "b", "c"], "frequency": [0, 1, 3], "recency_days": [0, 70, 210], "age_days": [280] * 3}
+    )
+    model = PurchaseProcess(ProcessSpec(model=name, horizon_days=91))
+    model.parameters_ = {"r": 24_520.0, "alpha": 396_638.0, "a": 1.48, "b": 0.36}
+    drawn = model.draw(table, horizon_days=91, draws=200_000, rng=np.random.default_rng(0)).mean(axis=1)
+    assert model.predict(table)["purchases_91"].to_list() == pytest.approx(drawn.tolist(), rel=0.05, abs=0.002)

@@ -159,5 +159,9 @@ def rates(
 def _spec(settings: dict[str, Any], horizon: list[int] | None) -> Any:
     from sojourn.lifetime import LifetimeSpec
 
-    changed = {"horizons_days": tuple(horizon)} if horizon else {}
-    return LifetimeSpec(**{**settings.get("lifetime", {}), **changed})
+    declared = settings.get("lifetime", {})
+    if not horizon:
+        return LifetimeSpec(**declared)
+    # Who asks for a week, as a short log has it, does not ask for a month of churn.
+    churn = {} if "churn_days" in declared else {"churn_days": min(LifetimeSpec().churn_days, max(horizon))}
+    return LifetimeSpec(**{**declared, **churn, "horizons_days": tuple(horizon)})

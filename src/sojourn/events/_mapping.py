@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from sojourn.core import BadSpec, MissingColumn
-from sojourn.events._names import GUESSED, QUANTITY, UNIT_PRICE, candidates, snake
+from sojourn.events._names import BROUGHT_BACK, GUESSED, NOT_BOUGHT, QUANTITY, UNIT_PRICE, candidates, snake
 from sojourn.events.spec import NEEDED, OPTIONAL, RESERVED, IngestSpec
 from sojourn.warehouse import Engine
 from sojourn.warehouse.engine import identifier, literal
@@ -115,9 +115,11 @@ def _guess(spec: IngestSpec, found: Sequence[str]) -> tuple[dict[str, Reading], 
 
 
 def _guess_amount(spec: IngestSpec, columns: dict[str, str], guessed: dict[str, Reading]) -> list[str]:
-    if "amount" in spec.columns or "amount" in guessed:
+    if "amount" in spec.columns:
         return []
     quantity = next((columns[name] for name in QUANTITY if name in columns), None)
+    if "amount" in guessed:
+        return [] if quantity is None else _returned(guessed, quantity)
     price = next((columns[name] for name in UNIT_PRICE if name in columns), None)
     if price is None:
         return []
@@ -125,7 +127,30 @@ def _guess_amount(spec: IngestSpec, columns: dict[str, str], guessed: dict[str, 
         guessed["amount"] = Reading(identifier(price), (price,), plain=True)
     else:
         guessed["amount"] = Reading(f"{identifier(quantity)} * {identifier(price)}", (quantity, price), plain=False)
-    return [f"amount is {guessed['amount'].shown}."]
+    return [f"amount is {guessed['amount'].shown}.", *_of_purchases(guessed)]
+
+
+def _returned(guessed: dict[str, Reading], quantity: str) -> list[str]:
+    """A total is often positive even where things came back, which then only the quantity tells."""
+    [total] = guessed["amount"].uses
+    back = f"TRY_CAST({identifier(quantity)} AS DOUBLE) < 0 AND TRY_CAST({identifier(total)} AS DOUBLE) > 0"
+    negative = f"CAST(-TRY_CAST({identifier(total)} AS DECIMAL(18,4)) AS VARCHAR)"
+    signed = f"CASE WHEN {back} THEN {negative} ELSE CAST({identifier(total)} AS VARCHAR) END"
+    guessed["amount"] = Reading(signed, (total, quantity), plain=False)
+    return [f"Where {quantity} is negative, amount is: things came back."]
+
+
+def _of_purchases(guessed: dict[str, Reading]) -> list[str]:
+    """A price stands beside every view too: only what is bought is worth it, and what comes back costs it."""
+    event = guessed.get("event")
+    if event is None or not event.plain:
+        return []
+    word = f"lower(CAST({event.sql} AS VARCHAR))"
+    none, back = (f"{word} IN ({', '.join(map(literal, words))})" for words in (NOT_BOUGHT, BROUGHT_BACK))
+    price = guessed["amount"]
+    worth = f"CASE WHEN {none} THEN 0 WHEN {back} THEN -abs({price.sql}) ELSE {price.sql} END"
+    guessed["amount"] = Reading(worth, (*price.uses, *event.uses), plain=False)
+    return ["Views, carts and the like have amount 0; refunds and returns a negative one."]
 
 
 def _guess_event(spec: IngestSpec, guessed: dict[str, Reading]) -> list[str]:

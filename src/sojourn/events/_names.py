@@ -116,3 +116,12 @@ def candidates(groups: Groups, columns: dict[str, str]) -> list[str]:
 
 def _matching(pattern: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if name == pattern or ("*" in pattern and name.endswith(pattern[1:]))]
+
+
+# Events that a price stands beside and that pay nothing, and those that pay back.
+NOT_BOUGHT = (
+    *("view", "product_view", "view_item", "page_view", "pageview", "detail", "impression", "click", "search", "open"),
+    *("cart", "add_to_cart", "addtocart", "remove_from_cart", "removefromcart", "begin_checkout", "checkout"),
+    *("wishlist", "add_to_wishlist", "favorite", "favourite", "like", "share"),
+)
+BROUGHT_BACK = ("refund", "refunded", "return", "returned", "chargeback")

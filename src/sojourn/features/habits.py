@@ -92,8 +92,10 @@ def _weekdays(name: str, prefix: str) -> Columns:
 
 def _day_values(name: str) -> Columns:
     some = f"FILTER (WHERE {name} <> 0)"
-    count, total, squares = f"count(*) {some}", f"sum({name})", f"sum({name} * {name})"
-    decayed = {f"{name}_decayed_{days}d": f"CAST(sum({name} * _weight_{days}) AS DOUBLE)" for days in HALF_LIVES_DAYS}
+    # DuckDB multiplies decimals of 18 digits within 18 digits: the square of a day's 100,000 would not fit.
+    wide = f"CAST({name} AS DECIMAL(19,4))"
+    count, total, squares = f"count(*) {some}", f"sum({name})", f"sum({wide} * {name})"
+    decayed = {f"{name}_decayed_{days}d": f"CAST(sum({wide} * _weight_{days}) AS DOUBLE)" for days in HALF_LIVES_DAYS}
     return {
         f"{name}_day_mean": f"CAST({total} AS DOUBLE) / nullif({count}, 0)",
         f"{name}_day_std": _spread(count, total, squares),

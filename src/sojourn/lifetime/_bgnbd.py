@@ -17,7 +17,7 @@ NAMES = ("r", "alpha", "a", "b")
 START = np.zeros(4)
 # The formula for a = 1 is a limit; this close to it the general one loses no more than seven digits.
 NEAREST = 1e-6
-# Beyond this the series of the hypergeometric function fails, and p is so sure that a few points tell all of it.
+# Beyond this the series of the hypergeometric function fails, and rate or p are so sure that a few points tell it all.
 LARGEST_SERIES, POINTS = 200.0, 24
 
 
@@ -69,7 +69,7 @@ class BetaGeometric:
         from scipy.special import hyp2f1
 
         r, alpha, a, b = theta
-        if max(a, b) > LARGEST_SERIES:
+        if max(r, a, b) > LARGEST_SERIES:
             return np.asarray(self._over_chances(theta, histories, horizon) * self.alive(theta, histories))
         a = a if abs(a - 1) > NEAREST else 1 + NEAREST
         c = a + b + self._chances(histories.x) - 1

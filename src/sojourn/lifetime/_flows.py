@@ -91,6 +91,12 @@ def with_flow_labels(
     return table
 
 
+def flow_columns(value: str) -> list[str]:
+    """The windows that `with_flows` adds."""
+    windows = [*map(past, WINDOWS_DAYS), whole_past()]
+    return [f"{name}_{window.name}" for name in (gross_of(value), refunded_of(value)) for window in windows]
+
+
 def flow_query(warehouse: Warehouse, *, features: FeatureSpec, value: str, as_ofs: Sequence[date]) -> str:
     """SQL for the windows that `with_flows` adds, as doubles: `user_id`, `as_of`, `<value>_gross_30d`, ...
 

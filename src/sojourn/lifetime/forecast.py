@@ -12,6 +12,7 @@ from sojourn import __version__
 from sojourn.core import Estimator, fingerprint, need_columns
 from sojourn.evaluate import BootstrapSpec
 from sojourn.lifetime._design import KEYS, labelled
+from sojourn.lifetime._flows import flow_columns
 from sojourn.lifetime._rising import rising
 from sojourn.lifetime._store import load_model, save_model
 from sojourn.lifetime.compare import choose
@@ -132,6 +133,10 @@ class Lifetime(Estimator):
         parts = (gross_column(task), refunds_column(task)) if vars(self).get("refunds_") else ()
         marks = [extrapolated_column(task)] if task.name in vars(self).get("extrapolations_", {}) else []
         return [task.name, f"{task.name}_low", f"{task.name}_high", *parts, *marks]
+
+    def flow_columns(self) -> list[str]:
+        """What `predict` reads beside the plain features: windows of what was paid and refunded, where it learned."""
+        return flow_columns(self.spec.value) if vars(self).get("refunds_") else []
 
     def columns(self) -> list[str]:
         """The columns that `predict` writes, in order.

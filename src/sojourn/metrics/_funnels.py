@@ -70,7 +70,7 @@ def _is_mature(period: Period, funnel: FunnelSpec, last: date) -> bool:
 
 def _mark(found: Counted, period: Period, last: date) -> str:
     marks = (
-        f"{name} {funnel.fingerprint} {found.marks[_seen(period, funnel, last)]}"
+        f"{name} {funnel.fingerprint} {found.marks[_seen(period, funnel, last)]} {_is_mature(period, funnel, last)}"
         for name, funnel in sorted(found.board.funnels.items())
     )
     return fingerprint("funnels", *marks)

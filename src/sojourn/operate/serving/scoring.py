@@ -16,6 +16,8 @@ from sojourn.warehouse import Warehouse
 LONGEST_TEXT = 1_000
 # Beyond it, whole numbers in JSON are not exact everywhere.
 EXACT = 2**53
+# Beyond it, products of features are no longer finite.
+LARGEST = 1e12
 KEYS = {"user_id": "VARCHAR", "as_of": "DATE"}
 
 
@@ -27,7 +29,7 @@ def _whole(found: Any) -> Any:
 # DuckDB type of a feature: its type in JSON, its type in the frame.
 KINDS: Mapping[str, tuple[Any, Any]] = {
     "BIGINT": (Annotated[int, Field(ge=-EXACT, le=EXACT, strict=True), BeforeValidator(_whole)], pl.Int64),
-    "DOUBLE": (Annotated[float, Field(allow_inf_nan=False, strict=True)], pl.Float64),
+    "DOUBLE": (Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False, strict=True)], pl.Float64),
     "VARCHAR": (Annotated[str, Field(max_length=LONGEST_TEXT, strict=True)], pl.String),
     "BOOLEAN": (Annotated[bool, Field(strict=True)], pl.Boolean),
     "DATE": (date, pl.Date),
@@ -39,7 +41,8 @@ class Scorer:
 
     def __init__(self, models: Path, *, columns: Mapping[str, str]) -> None:
         self.model = Lifetime.load(models)
-        self._kinds = {**KEYS, **{name: kind for name, kind in columns.items() if name not in KEYS}}
+        flows = dict.fromkeys(self.model.flow_columns(), "DOUBLE")
+        self._kinds = {**KEYS, **{name: kind for name, kind in columns.items() if name not in KEYS}, **flows}
         strange = [f"{name!r} ({kind})" for name, kind in self._kinds.items() if kind not in KINDS]
         if strange:
             raise BadInput(f"serve: these features have no type in JSON: {', '.join(strange)}. Leave them out.")
