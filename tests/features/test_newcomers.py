@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sojourn.core import BadInput
 from sojourn.features import LabelSpec, newcomer_table
-from sojourn.features.newcomers import WEEKDAYS
+from sojourn.features.habits import WEEKDAYS
 from sojourn.warehouse import EngineSpec, Warehouse, WarehouseSpec
 from tests.features.worlds import put_users, small_spec
 from tests.rollups.logs import Event, anchor, business_day, logs, put_events

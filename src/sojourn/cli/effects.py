@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sojourn.cli.options import CONFIG, WAREHOUSE, opened
+from sojourn.cli.options import CONFIG, DAYS, WAREHOUSE, opened
 
 TABLE = Annotated[
     Path | None,
@@ -21,7 +21,7 @@ OUTCOME = Annotated[
 ]
 CONTROL = Annotated[str | None, typer.Option(help="The arm to compare with; 'control' when left out.")]
 HORIZON = Annotated[int | None, typer.Option(metavar="DAYS", help="Days after a push that count as its outcome; 7.")]
-DAY = typer.Option(formats=["%Y-%m-%d"], metavar="DATE")
+DAY = typer.Option(formats=DAYS, metavar="DATE")
 COST = Annotated[float | None, typer.Option(help="What treating one user once costs.")]
 
 effects = typer.Typer(help="Whether treating helped, whom, and whom to treat.", no_args_is_help=True)

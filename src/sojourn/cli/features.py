@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from sojourn.cli.options import DAYS
+
 EPILOG = "Example: sojourn features --as-of 2017-10-01 --labels 30,90 --out training.parquet"
 
 
@@ -17,9 +19,7 @@ def register(app: typer.Typer) -> None:
 def features(
     as_of: Annotated[
         list[datetime],
-        typer.Option(
-            formats=["%Y-%m-%d"], metavar="DATE", help="Know nothing from this day on. May be given several times."
-        ),
+        typer.Option(formats=DAYS, metavar="DATE", help="Know nothing from this day on. May be given several times."),
     ],
     labels: Annotated[
         str | None, typer.Option(metavar="DAYS", help="Add labels over these days from as-of on, such as 30,90.")

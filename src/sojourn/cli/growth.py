@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sojourn.cli.options import AS_OF, CONFIG, WAREHOUSE, day_of, opened
+from sojourn.cli.options import AS_OF, CONFIG, DAYS, WAREHOUSE, day_of, opened
 
 HTML = Annotated[Path | None, typer.Option(help="Write the page here.", show_default=False)]
 
@@ -85,8 +85,8 @@ def supply(as_of: AS_OF = None, warehouse: WAREHOUSE = Path("warehouse"), config
 
 def why(
     name: Annotated[str, typer.Argument(help="The metric, such as arpu or cpi.")],
-    start: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First day of the period before.")],
-    end: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="First day of the period after.")],
+    start: Annotated[datetime, typer.Option("--from", formats=DAYS, help="First day of the period before.")],
+    end: Annotated[datetime, typer.Option("--to", formats=DAYS, help="First day of the period after.")],
     by: Annotated[str, typer.Option(help="The dimensions to tell segments apart by: channel,country.")],
     grain: Annotated[str, typer.Option(help="day, week or month.")] = "week",
     age: Annotated[int | None, typer.Option(help="Of a cohort metric: the age to compare at.")] = None,

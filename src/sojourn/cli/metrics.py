@@ -7,9 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from sojourn.cli import growth
-from sojourn.cli.options import CONFIG, WAREHOUSE, day_of, opened
+from sojourn.cli.options import CLOSED, CONFIG, DAYS, END, FIRST, WAREHOUSE, day_of, opened
 
-DAYS = ["%Y-%m-%d"]
 BOARD = Annotated[
     str | None, typer.Option(help="Only this one of [metrics.boards.<name>]; all when left out.", show_default=False)
 ]
@@ -25,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 @metrics.command(epilog="Example: sojourn metrics advance --day 2025-03-01")
 def advance(
-    day: Annotated[datetime, typer.Option(formats=DAYS, metavar="DATE", help="The business day that has closed.")],
+    day: CLOSED,
     board: BOARD = None,
     warehouse: WAREHOUSE = Path("warehouse"),
     config: CONFIG = None,
@@ -40,14 +39,8 @@ def advance(
 
 @metrics.command(epilog="Example: sojourn metrics backfill --from 2025-01-01 --to 2025-03-01")
 def backfill(
-    start: Annotated[
-        datetime | None,
-        typer.Option("--from", formats=DAYS, metavar="DATE", help="The first day; all history's when left out."),
-    ] = None,
-    end: Annotated[
-        datetime | None,
-        typer.Option("--to", formats=DAYS, metavar="DATE", help="The day after the last; all history's when left out."),
-    ] = None,
+    start: FIRST = None,
+    end: END = None,
     again: Annotated[
         bool, typer.Option("--rebuild", help="Make all history anew, portraits read again and definitions replaced.")
     ] = False,

@@ -8,9 +8,19 @@ import typer
 
 WAREHOUSE = Annotated[Path, typer.Option(help="The warehouse's folder.")]
 CONFIG = Annotated[Path | None, typer.Option(help="Settings; ./sojourn.toml when left out.")]
+DAYS = ["%Y-%m-%d"]
 AS_OF = Annotated[
     datetime | None,
-    typer.Option(formats=["%Y-%m-%d"], help="Know nothing from this day on; the day after the log's last if left out."),
+    typer.Option(formats=DAYS, help="Know nothing from this day on; the day after the log's last if left out."),
+]
+CLOSED = Annotated[datetime, typer.Option(formats=DAYS, metavar="DATE", help="The business day that has closed.")]
+FIRST = Annotated[
+    datetime | None,
+    typer.Option("--from", formats=DAYS, metavar="DATE", help="The first day; all history's when left out."),
+]
+END = Annotated[
+    datetime | None,
+    typer.Option("--to", formats=DAYS, metavar="DATE", help="The day after the last; all history's when left out."),
 ]
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sojourn.cli.options import CONFIG, WAREHOUSE, day_of, opened
+from sojourn.cli.options import CONFIG, DAYS, WAREHOUSE, day_of, opened
 
 
 def register(app: typer.Typer) -> None:
@@ -18,7 +18,7 @@ def publish(
     only: Annotated[str | None, typer.Option(metavar="NAME", help="Only the place [publish.NAME].")] = None,
     day: Annotated[
         datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help="Nothing later than this day; all if left out."),
+        typer.Option(formats=DAYS, metavar="DATE", help="Nothing later than this day; all if left out."),
     ] = None,
     warehouse: WAREHOUSE = Path("warehouse"),
     config: CONFIG = None,

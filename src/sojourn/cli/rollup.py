@@ -1,12 +1,11 @@
 """`sojourn rollup`: events are counted into day partials, and windows are read from them."""
 
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sojourn.cli.options import CONFIG, WAREHOUSE, day_of, opened
+from sojourn.cli.options import CLOSED, CONFIG, END, FIRST, WAREHOUSE, day_of, opened
 
 if TYPE_CHECKING:
     from sojourn.rollups import BackfillReport, RollupSpec
@@ -15,7 +14,6 @@ NAME = Annotated[
     str | None,
     typer.Option(help="Only this one of the [rollups.<name>] declared; all when left out.", show_default=False),
 ]
-DAYS = ["%Y-%m-%d"]
 NAMED_HOLES = 10
 DONE = {"current": "current", "slid": "slid on from the day before", "covered": "read from partials"}
 
@@ -29,14 +27,8 @@ def register(app: typer.Typer) -> None:
 
 @rollup.command(epilog="Example: sojourn rollup backfill --from 2017-01-01 --to 2018-01-01")
 def backfill(
-    start: Annotated[
-        datetime | None,
-        typer.Option("--from", formats=DAYS, metavar="DATE", help="The first day; all history's when left out."),
-    ] = None,
-    end: Annotated[
-        datetime | None,
-        typer.Option("--to", formats=DAYS, metavar="DATE", help="The day after the last; all history's when left out."),
-    ] = None,
+    start: FIRST = None,
+    end: END = None,
     again: Annotated[
         bool, typer.Option("--rebuild", help="Replace, over all history, what another definition made.")
     ] = False,
@@ -62,7 +54,7 @@ def backfill(
 
 @rollup.command(epilog="Example: sojourn rollup advance --day 2017-12-31")
 def advance(
-    day: Annotated[datetime, typer.Option(formats=DAYS, metavar="DATE", help="The business day that has closed.")],
+    day: CLOSED,
     name: NAME = None,
     warehouse: WAREHOUSE = Path("warehouse"),
     config: CONFIG = None,
@@ -79,7 +71,7 @@ def advance(
 
 @rollup.command(epilog="Example: sojourn rollup plan --day 2017-12-31")
 def plan(
-    day: Annotated[datetime, typer.Option(formats=DAYS, metavar="DATE", help="The business day that has closed.")],
+    day: CLOSED,
     name: NAME = None,
     warehouse: WAREHOUSE = Path("warehouse"),
     config: CONFIG = None,

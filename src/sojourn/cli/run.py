@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sojourn.cli.options import CONFIG, day_of
+from sojourn.cli.options import CONFIG, DAYS, day_of
 
 if TYPE_CHECKING:
     from sojourn.operate import Outcome, RunReport
 
-DAYS = ["%Y-%m-%d"]
 HEADS = ("step", "verdict", "rows", "seconds", "what")
 COLOURS = {"failed": "bold red", "held back": "red", "warned": "yellow", "done": "green", "passed": "green"}
 

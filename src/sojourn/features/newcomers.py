@@ -5,15 +5,15 @@ from datetime import date, timedelta
 import polars as pl
 
 from sojourn.core import BadInput
+from sojourn.features.habits import WEEKDAYS
 from sojourn.features.portrait import portrait_query
-from sojourn.features.query import Question, ask, past_days, typed
+from sojourn.features.query import Question, ask, or_nothing, past_days, typed
 from sojourn.features.spec import FeatureSpec
 from sojourn.rollups import Window, named, window_query
 from sojourn.warehouse import Warehouse
 from sojourn.warehouse.engine import identifier, literal
 
 FIRST_DAYS = (1, 2, 3, 5, 7, 14, 30)
-WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 Columns = dict[str, str]
 
 
@@ -115,7 +115,7 @@ def _columns(question: Question, *, age_days: int, by_days: int) -> Columns:
         for days in _first_days(spec, name, age_days):
             # Up to that age, a user's first days are also the last ones.
             shown = f"{name}_{days}d" if days == age_days else f"{name}_first_{days}d"
-            columns[shown] = _or_nothing(spec, name, f"counted.{name}_first_{days}d")
+            columns[shown] = or_nothing(spec, name, f"counted.{name}_first_{days}d")
     columns |= {
         name: f"portrait.{identifier(name)}" for name in (question.portraits.columns if question.portraits else ())
     }
@@ -123,10 +123,6 @@ def _columns(question: Question, *, age_days: int, by_days: int) -> Columns:
     # A cohort's outcome is known once it is of all its users.
     over = f"{question.sql.days_between('as_of', f'DATE {literal(str(end))}')} >= {by_days - age_days}"
     for name in spec.labels.aggregates:
-        found = _or_nothing(spec, name, f"counted.{name}_first_{by_days}d")
+        found = or_nothing(spec, name, f"counted.{name}_first_{by_days}d")
         columns[f"label_{name}_{by_days}d"] = f"CASE WHEN {over} THEN {found} END"
     return columns
-
-
-def _or_nothing(spec: FeatureSpec, name: str, expression: str) -> str:
-    return f"coalesce({expression}, 0)" if name in spec.additive() else expression

@@ -128,9 +128,8 @@ def _feature_columns(question: Question) -> Columns:
 
 
 def _windows(spec: FeatureSpec) -> Columns:
-    additive = spec.additive()
     return {
-        f"{name}_{days}d": f"coalesce(windows.{name}_{days}d, 0)" if name in additive else f"windows.{name}_{days}d"
+        f"{name}_{days}d": or_nothing(spec, name, f"windows.{name}_{days}d")
         for name in spec.rollup.aggregates
         for days in spec.rollup.windows_of(name)
     }
@@ -147,12 +146,16 @@ def _trends(spec: FeatureSpec) -> Columns:
 
 
 def _label_columns(question: Question) -> Columns:
-    additive = question.spec.additive()
     return {
-        f"label_{name}_{days}d": f"coalesce(labels.{name}_{days}d, 0)" if name in additive else f"labels.{name}_{days}d"
+        f"label_{name}_{days}d": or_nothing(question.spec, name, f"labels.{name}_{days}d")
         for name in question.spec.labels.aggregates
         for days in question.spec.labels.horizons_days
     }
+
+
+def or_nothing(spec: FeatureSpec, aggregate: str, value: str) -> str:
+    """A value of this aggregate where nothing may have been counted: 0 where it adds up."""
+    return f"coalesce({value}, 0)" if aggregate in spec.additive() else value
 
 
 def typed(question: Question, joined: str, *, columns: Sequence[str], keys: Sequence[str] = KEYS) -> str:

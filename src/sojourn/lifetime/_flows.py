@@ -110,8 +110,7 @@ def flow_query(warehouse: Warehouse, *, features: FeatureSpec, value: str, as_of
     query = window_query(
         warehouse, found, as_ofs=as_ofs, reading=reading, known=_known(warehouse, found, features, as_ofs)
     )
-    names = [f"{name}_{window.name}" for name in rollup.aggregates for window in windows]
-    return _as_doubles(query, dict(zip(names, names, strict=True)))
+    return _as_doubles(query, {name: name for name in flow_columns(value)})
 
 
 def _known(warehouse: Warehouse, found: Ledger, features: FeatureSpec, as_ofs: Sequence[date]) -> Known | None:

@@ -4,7 +4,6 @@ import json
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from uuid import uuid4
 
 import polars as pl
 
@@ -13,6 +12,7 @@ from sojourn.core import BadInput, Estimator, UnreadableSource, fingerprint, pro
 from sojourn.evaluate import as_of_grid, write_metrics
 from sojourn.evaluate.scores import write_whole
 from sojourn.features import FeatureSpec
+from sojourn.lifetime._store import write_table
 from sojourn.lifetime.retention.activity import activity_table, decision_table
 from sojourn.lifetime.retention.compare import (
     CHOICE,
@@ -172,7 +172,7 @@ def predict_retention(
         said = said.drop("expected_days").with_columns(planned.drop("user_id", "as_of"))
         _write_list(said, out / PUSH_LIST_FILE)
     said = said.with_columns(model_version=pl.lit(f"sojourn {__version__}"), fingerprint=pl.lit(fitted.mark))
-    _write_parquet(said, out / PREDICTIONS_FILE)
+    write_table(said, out / PREDICTIONS_FILE)
     return said
 
 
@@ -251,13 +251,3 @@ def _write_list(said: pl.DataFrame, path: Path) -> None:
     columns = ("user_id", "gain_days", "gain_low", "gain_high", "pushes", "cost")
     chosen = said.filter("push").sort(rank, "user_id", descending=[True, False]).select(columns)
     write_whole(path, chosen.write_csv())
-
-
-def _write_parquet(table: pl.DataFrame, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(f".{path.name}.{uuid4().hex}")
-    try:
-        table.write_parquet(staged)
-        staged.replace(path)
-    finally:
-        staged.unlink(missing_ok=True)
