@@ -265,8 +265,10 @@ def test_who_has_long_been_gone_is_not_expected_to_send_anything_back(name, rows
     """What was returned long ago once made their value negative, with nothing left that they could return."""
     warehouse = filled(tmp_path / "w", long_gone(rows))
     spec = SPEC.with_changes(models={**SPEC.models, "ltv_14": name, "ltv_30": name})
-    found = Lifetime(spec).fit(training_table(warehouse, spec=spec)).predict(
-        scoring_table(warehouse, spec=spec, flows=True)
+    found = (
+        Lifetime(spec)
+        .fit(training_table(warehouse, spec=spec))
+        .predict(scoring_table(warehouse, spec=spec, flows=True))
     )
     gone = found.filter(pl.col("user_id").str.slice(1).cast(pl.Int64) >= 1000)
     assert gone.height == 20

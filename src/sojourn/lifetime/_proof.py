@@ -1,6 +1,7 @@
 """The part of the report that proves: baselines beside the models, calibration, coverage, what moves a prediction."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from sojourn.evaluate import (
@@ -34,7 +35,7 @@ from sojourn.lifetime.interval import TRUTH
 from sojourn.lifetime.models import model_label
 from sojourn.lifetime.segments import segment_scores
 from sojourn.lifetime.spec import ChurnSpec, LifetimeSpec, ValueSpec
-from sojourn.lifetime.verdict import JUDGED, standing, verdict, verdict_sentence
+from sojourn.lifetime.verdict import JUDGED, far_off, is_far_off, standing, verdict, verdict_sentence
 
 RIVAL = {"value": "repeat", "probability": "recency"}
 SHOWN = {
@@ -67,22 +68,34 @@ def _verdict(comparison: Comparison, spec: LifetimeSpec) -> list[Part]:
     if rival in comparison.scores.models:
         sentence = verdict_sentence(comparison, rival=rival, unit=spec.unit)
         parts.append(Callout(sentence, tone=_tone(comparison, rival)))
+    if is_far_off(comparison.scores.models[comparison.chosen]["bias"]):
+        parts.append(Callout(far_off(comparison), tone="warning"))
     labels = _labels(comparison)
-    parts.append(
-        scores_part(
-            comparison.scores,
-            metrics=SHOWN[kind],
-            labels=labels,
-            title="Every model that was tried",
-            caption="On the last fold, with 95 % bootstrap intervals over users. The chosen model is the one that the "
-            "earlier folds picked, whatever the last fold says.",
-        )
+    tried = scores_part(
+        comparison.scores,
+        metrics=SHOWN[kind],
+        labels=labels,
+        title="Every model that was tried",
+        caption="On the last fold, with 95 % bootstrap intervals over users. The chosen model is the one that the "
+        "earlier folds picked, whatever the last fold says.",
     )
+    parts.append(_with_failed(tried, comparison, labels))
     return [
         *parts,
         Prose(f"In short: {verdict(comparison, labels=labels)}"),
         Folded("How the model was chosen, and how it stands to each other", parts=_choice_tables(comparison)),
     ]
+
+
+def _with_failed(tried: Table, comparison: Comparison, labels: Mapping[str, str]) -> Table:
+    """The table with a row for each model that did not finish, without figures."""
+    heads = [column.name for column in tried.shown_columns]
+    unfinished: list[dict[str, object]] = [
+        {**dict.fromkeys(heads), heads[0]: f"{labels[name]}: did not finish"}
+        for name in comparison.failed
+        if name not in comparison.scores.models
+    ]
+    return replace(tried, rows=[*tried.row_dicts, *unfinished])
 
 
 def _asked(spec: ValueSpec | ChurnSpec) -> str:
@@ -130,6 +143,7 @@ def _choice_tables(comparison: Comparison) -> tuple[Part, ...]:
                 for metric in metrics
             },
             **{f"bias {result.fold.test}": result.held_out_bias[name] for result in comparison.choice.folds},
+            **{f"rest {result.fold.test}": result.held_out_bias_but_one[name] for result in comparison.choice.folds},
         }
         for name, loss in comparison.choice.loss.items()
     ]
@@ -139,13 +153,18 @@ def _choice_tables(comparison: Comparison) -> tuple[Part, ...]:
         *(
             _metric_column(metric, f"{metric} {result.fold.test}", f"{label}, {result.fold.test}")
             for result in comparison.choice.folds
-            for metric, label in [*((metric, METRICS[metric].label) for metric in metrics), ("bias", "Held-out bias")]
+            for metric, label in [
+                *((metric, METRICS[metric].label) for metric in metrics),
+                ("bias", "Held-out bias"),
+                *([("rest", "The same but for one user")] if kind == "value" else []),
+            ]
         ),
     ]
     caption = (
         "The loss is the geometric mean, over the earlier folds, of the error, of what the ranking lacks (1 minus its "
         "figure), and of how far totals are off (1 plus the size of the bias on held-out users of the days learned "
-        "from; on the fold itself totals move with the season, for all models alike)."
+        "from; on the fold itself totals move with the season, for all models alike). Beside each bias: what is left "
+        "of it without the one user who makes most of it."
     )
     return (
         Table(rows, columns=columns, title="Earlier folds", caption=caption, mark=chosen),
@@ -170,7 +189,7 @@ def _differences(
 
 
 def _metric_column(metric: str, name: str, label: str) -> Column:
-    if metric == "bias":
+    if metric in ("bias", "rest"):
         return Column(name, label, style="change", digits=1)
     return Column(name, label, digits=None if metric == "mae" else 4)
 
@@ -305,4 +324,5 @@ def _effect_parts(comparison: Comparison) -> list[Part]:
 
 
 def _labels(comparison: Comparison) -> dict[str, str]:
-    return {name: model_label(name, spec=comparison.spec) for name in comparison.spec.models}
+    names = (*comparison.spec.models, *comparison.choice.loss, *comparison.failed)
+    return {name: model_label(name, spec=comparison.spec) for name in names}
