@@ -12,6 +12,7 @@ from sojourn.lifetime.extrapolation import Extrapolation, ExtrapolationSpec
 from sojourn.lifetime.forecast import Lifetime
 from sojourn.lifetime.gamma_gamma import GammaGamma, GammaGammaSpec
 from sojourn.lifetime.interval import SpendInterval, SpendIntervalSpec
+from sojourn.lifetime.log_end import log_days
 from sojourn.lifetime.models import make_model, model_label
 from sojourn.lifetime.money import read_rates, valued, write_rates
 from sojourn.lifetime.newcomers import Newcomers, compare_newcomers
@@ -59,7 +60,7 @@ from sojourn.lifetime.study import (
     run_study,
     scores_summary,
 )
-from sojourn.lifetime.tables import judged_table, log_days, scoring_table, training_table
+from sojourn.lifetime.tables import judged_table, scoring_table, training_table
 from sojourn.lifetime.targets import TargetSpec, high_spenders_at_risk, likely_high_spenders, profiles, write_list
 from sojourn.lifetime.two_stage import TwoStage
 from sojourn.lifetime.verdict import verdict

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
+from itertools import pairwise
 from math import exp
 
 import polars as pl
@@ -26,6 +27,7 @@ from sojourn.lifetime._bias import bias_but_one, total_bias
 from sojourn.lifetime._design import KEYS, labelled
 from sojourn.lifetime._learning import LEAST_SPENDERS, need_users
 from sojourn.lifetime._members import fit_members, in_a_sentence, need_finite
+from sojourn.lifetime.history import days_needed, knob, longest_horizon
 from sojourn.lifetime.interval import TRUTH, fit_interval, with_interval
 from sojourn.lifetime.models import need_learned, stack_of, usable
 from sojourn.lifetime.spec import ChurnSpec, ValueSpec
@@ -182,17 +184,30 @@ def choose(table: pl.DataFrame, *, spec: ValueSpec | ChurnSpec, bootstrap: Boots
 def split_of(as_ofs: Iterable[date], *, spec: ValueSpec | ChurnSpec) -> Split:
     """The folds: as many as history allows, up to `spec.folds`, at least two. Raises `BadInput`."""
     days = sorted(set(as_ofs))
+    if not days:
+        raise BadInput(f"lifetime.compare: {spec.name} has no as-of date whose label window had ended.")
     for folds in range(spec.folds, 1, -1):
         try:
             return time_split(days, spec=SplitSpec(horizon_days=spec.horizon_days, folds=folds, early_stop=0))
         except BadInput as fault:
             last = fault
-    raise BadInput(
-        f"lifetime.compare: {spec.name} needs as-of dates that span {2 * spec.horizon_days} days, to choose on one "
-        f"window of {spec.horizon_days} days and test on a later one; there are {len(days)}, from {days[0]} to "
-        f"{days[-1]}. Bring a longer log, use a shorter horizon, or name the model yourself: models = {{{spec.name} = "
-        f"'{spec.models[0]}'}}"
-    ) from last
+    raise BadInput(_too_short(days, spec)) from last
+
+
+def _too_short(days: list[date], spec: ValueSpec | ChurnSpec) -> str:
+    """What folds need, and which setting needs less: told from the dates alone, as tables of one's own have no more."""
+    horizon = spec.horizon_days
+    step = min(((later - day).days for day, later in pairwise(days)), default=horizon)
+    there = (days[-1] - days[0]).days + horizon
+    shorter = longest_horizon(there, step_days=step)
+    return (
+        f"lifetime.compare: {spec.name} needs as-of dates that span {2 * horizon} days, to choose on one window of "
+        f"{horizon} days and test on a later one, and so {days_needed(horizon, step_days=step)} days of log after the "
+        f"history (history_days) of the first; there {'is' if len(days) == 1 else 'are'} {len(days)}, from {days[0]} "
+        f"to {days[-1]}, with {there} days of log. Bring a longer log, "
+        + (f"look less far ahead: {knob(spec, days=shorter)}, " if shorter else "look less far ahead, ")
+        + f"or name the model yourself: models = {{{spec.name} = '{spec.models[0]}'}}"
+    )
 
 
 def _with_spenders(split: Split, *, known: pl.DataFrame, spec: ValueSpec | ChurnSpec) -> Split:
