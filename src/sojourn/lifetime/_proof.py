@@ -31,6 +31,7 @@ from sojourn.evaluate import (
 from sojourn.lifetime._charts import theme_chart
 from sojourn.lifetime.compare import Comparison
 from sojourn.lifetime.effects import feature_effects
+from sojourn.lifetime.evidence import Evidence, evidence_parts
 from sojourn.lifetime.interval import TRUTH
 from sojourn.lifetime.models import model_label
 from sojourn.lifetime.segments import segment_scores
@@ -45,7 +46,7 @@ SHOWN = {
 SHOWN_EFFECTS = 15
 
 
-def proof_parts(comparisons: Sequence[Comparison], spec: LifetimeSpec) -> list[Part]:
+def proof_parts(comparisons: Sequence[Comparison], spec: LifetimeSpec, evidence: Evidence | None = None) -> list[Part]:
     """For every task: the verdict against the baselines, the table of models, and the charts that test the figures.
 
     The value task with the longest horizon comes first and is shown in full; others have their charts folded.
@@ -54,7 +55,7 @@ def proof_parts(comparisons: Sequence[Comparison], spec: LifetimeSpec) -> list[P
     values.sort(key=lambda one: -one.spec.horizon_days)
     parts: list[Part] = []
     for one in values:
-        charts = _value_charts(one, spec)
+        charts = _value_charts(one, spec, evidence or Evidence())
         shown = charts if one is values[0] else [Folded("Charts", parts=tuple(charts))]
         parts += [*_verdict(one, spec), *shown]
     for one in (each for each in comparisons if isinstance(each.spec, ChurnSpec)):
@@ -194,7 +195,7 @@ def _metric_column(metric: str, name: str, label: str) -> Column:
     return Column(name, label, digits=None if metric == "mae" else 4)
 
 
-def _value_charts(comparison: Comparison, spec: LifetimeSpec) -> list[Part]:
+def _value_charts(comparison: Comparison, spec: LifetimeSpec, evidence: Evidence) -> list[Part]:
     labels, table = _labels(comparison), comparison.predictions
     truth, chosen = table[TRUTH].to_numpy(), table[comparison.chosen].to_numpy()
     ranked = dict.fromkeys(
@@ -220,7 +221,8 @@ def _value_charts(comparison: Comparison, spec: LifetimeSpec) -> list[Part]:
             "the big spenders sooner.",
         ),
     ]
-    return [*parts, *_coverage_parts(comparison), *_segment_parts(comparison, spec), *_effect_parts(comparison)]
+    parts += [*_coverage_parts(comparison), *evidence_parts(comparison, evidence, unit=spec.unit)]
+    return [*parts, *_segment_parts(comparison, spec), *_effect_parts(comparison)]
 
 
 def _segment_parts(comparison: Comparison, spec: LifetimeSpec) -> list[Part]:

@@ -28,6 +28,12 @@ def is_long_enough(task: ValueSpec | ChurnSpec, *, spec: LifetimeSpec, log_days:
     return log_days >= spec.history_days + days_needed(task.horizon_days, step_days=spec.step_days)
 
 
+def short_tasks(spec: LifetimeSpec, *, log_days: int) -> dict[str, str]:
+    """The tasks that a log of so many days is too short to judge, each with the sentence that says so."""
+    tasks = (task for task in spec.tasks() if not is_long_enough(task, spec=spec, log_days=log_days))
+    return {task.name: too_short(task, spec=spec, log_days=log_days) for task in tasks}
+
+
 def too_short(task: ValueSpec | ChurnSpec, *, spec: LifetimeSpec, log_days: int) -> str:
     """Why a log is too short to judge a task, how long it would have to be, and what can be asked of it instead."""
     needed = spec.history_days + days_needed(task.horizon_days, step_days=spec.step_days)

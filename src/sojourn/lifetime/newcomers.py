@@ -62,8 +62,9 @@ def compare_newcomers(
     """At every age: compare the models on past newcomers, and predict those whose outcome is not yet known.
 
     Writes into the folder `out`: `metrics.json`, `comparison.csv`, `segments.csv`, `cohorts.csv`, `report.html`, and
-    `<task>.parquet` with the predictions of each age. Nothing from `end` on is known (default: as `log_days` has it). `money` declares currency, rates and margin. Raises `BadInput` when the log is too short for two folds,
-    as `valued` does, and as `features.newcomer_table` does.
+    `<task>.parquet` with the predictions of each age. Nothing from `end` on is known (default: as `log_days` has it).
+    `money` declares currency, rates and margin. Raises `BadInput` when the log is too short for two folds, as `valued`
+    does, and as `features.newcomer_table` does.
     """
     tasks, end = spec.tasks(), known_end(warehouse, end)
     features = valued(warehouse, features=features, spec=money or LifetimeSpec())

@@ -7,6 +7,7 @@ import polars as pl
 from sojourn.core import BadInput, fingerprint
 from sojourn.features import FeatureSpec, write_features
 from sojourn.lifetime._flows import KEYS, flow_query
+from sojourn.lifetime._seen import Seen, need_unseen
 from sojourn.lifetime.extrapolation import extrapolated_column
 from sojourn.lifetime.forecast import Lifetime
 from sojourn.lifetime.log_end import known_end
@@ -17,10 +18,17 @@ TABLE = "predictions"
 
 
 def score_users(
-    warehouse: Warehouse, *, model: Lifetime, features: FeatureSpec | None = None, as_of: date | None = None
+    warehouse: Warehouse,
+    *,
+    model: Lifetime,
+    features: FeatureSpec | None = None,
+    as_of: date | None = None,
+    seen: Seen = "refuse",
 ) -> PartitionInfo:
-    """The predictions of every user as of a day (default: as `log_days` has it, told where rows come after
-    it), however many there are.
+    """The predictions of every user as of a day, however many there are.
+
+    The day defaults to the one after the log's last (`log_days`). One that the models have seen the future of is
+    refused, as by `evaluate_model`; with `seen="warn"`, a replay, a line on stderr says so.
 
     Features go into partition `as_of` of table `features`, predictions into that of table `predictions`, sorted by
     `user_id`, with the columns that `Lifetime.predict` writes but `as_of`, which is the partition's. Rows pass through
@@ -36,6 +44,7 @@ def score_users(
             "Predict in memory: predict_users(warehouse, model=model, out=...)"
         )
     as_of = known_end(warehouse, as_of)
+    need_unseen(warehouse, model, as_of=as_of, where="lifetime.score_users", seen=seen)
     features = valued(warehouse, features=features, spec=model.spec)
     stored = write_features(warehouse, features, as_of)
     partition = {"as_of": str(as_of)}

@@ -10,7 +10,7 @@ from sojourn.evaluate import as_of_grid
 from sojourn.features import FeatureSpec, LabelSpec, SequenceSpec, feature_table, sequence_table, training_set
 from sojourn.lifetime._flows import flows_back, with_flow_labels, with_flows
 from sojourn.lifetime.compare import split_of
-from sojourn.lifetime.history import is_long_enough, too_short
+from sojourn.lifetime.history import short_tasks
 from sojourn.lifetime.log_end import known_end, log_days
 from sojourn.lifetime.money import valued
 from sojourn.lifetime.spec import ChurnSpec, LifetimeSpec, ValueSpec
@@ -40,9 +40,8 @@ def comparison_table(
     The table is `training_table`'s at the dates of those tasks' folds. Raises `BadInput` where there is none.
     """
     first, end = log_days(warehouse)[0], known_end(warehouse, end)
-    days = (end - first).days
-    long_enough = [task for task in spec.tasks() if is_long_enough(task, spec=spec, log_days=days)]
-    short = {task.name: too_short(task, spec=spec, log_days=days) for task in spec.tasks() if task not in long_enough}
+    short = short_tasks(spec, log_days=(end - first).days)
+    long_enough = [task for task in spec.tasks() if task.name not in short]
     if not long_enough:
         told = ". ".join(f"{name}: {why}" for name, why in short.items())
         raise BadInput(f"lifetime.compare: no task can be judged. {told}")
