@@ -179,6 +179,7 @@ class TestCommandLine:
         shown = self.run(place, "compare", "--horizon", "14", "--out", str(tmp_path))
         assert "two_stage" in shown
         assert "recency" in shown
+        assert "crps" in shown
         assert f"report: {tmp_path / 'report.html'}" in shown
         assert sorted(path.name for path in tmp_path.iterdir()) == [
             "cohorts.csv",
