@@ -112,7 +112,7 @@ def test_the_verb_says_which_tasks_are_left_out(short, tmp_path):
     code, shown, _ = run(short, tmp_path, SETTINGS.format(churn=30, long="extrapolate"))
     assert code == 0
     assert "ltv_40 is left out: the log is too short to judge it: it has 90 days, and 154 are needed" in shown
-    assert "`sojourn ltv fit` extrapolates it from ltv_7, marked" in shown
+    assert "`sojourn ltv fit` will extrapolate it from ltv_7, and mark it" in shown
     assert "churn_30 is left out: " in shown
     assert "churn_days = 18" in shown
     assert "ltv_7: the earlier folds picked" in shown
