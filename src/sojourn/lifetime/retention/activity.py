@@ -8,10 +8,11 @@ import polars as pl
 
 from sojourn.core import BadInput, MissingTable
 from sojourn.features import FeatureSpec, feature_table
+from sojourn.lifetime.log_end import log_days
 from sojourn.lifetime.retention._days import Span, ahead_list, days_list, spread
 from sojourn.lifetime.retention._pushes import PROPENSITY, PUSH_COLUMNS, push_days
 from sojourn.lifetime.retention.spec import RetentionSpec
-from sojourn.lifetime.tables import log_days, with_sequences
+from sojourn.lifetime.tables import with_sequences
 from sojourn.rollups import Ledger, refreshed, state_column
 from sojourn.warehouse import Warehouse
 

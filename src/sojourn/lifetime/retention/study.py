@@ -14,6 +14,7 @@ from sojourn.evaluate import as_of_grid, write_metrics
 from sojourn.evaluate.scores import write_whole
 from sojourn.features import FeatureSpec
 from sojourn.lifetime._store import write_table
+from sojourn.lifetime.log_end import log_days
 from sojourn.lifetime.retention.activity import activity_table, decision_table
 from sojourn.lifetime.retention.compare import (
     CHOICE,
@@ -29,7 +30,6 @@ from sojourn.lifetime.retention.push_effect import PushEffect
 from sojourn.lifetime.retention.report import RetentionViews, retention_report
 from sojourn.lifetime.retention.spec import RetentionSpec
 from sojourn.lifetime.retention.triangle import cohort_triangle
-from sojourn.lifetime.tables import log_days
 from sojourn.warehouse import Warehouse
 
 METRICS_FILE, BY_DAY_FILE, REPORT_FILE = "metrics.json", "by_day.csv", "report.html"
