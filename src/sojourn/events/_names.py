@@ -37,7 +37,8 @@ USER: Groups = (
         *("household", "member", "player", "buyer", "shopper", "subscriber", "account_no", "acct_id", "loyalty_id"),
     ),
     ("card_id", "card_no", "loyalty_card", "email", "customer_email", "user_email", "username", "user_name", "msno"),
-    ("customer_name", "client_name"),
+    ("user_pseudo_id", "anonymous_id", "distinct_id", "cookie_id"),
+    ("customer_name", "client_name", "*_user_id", "*_customer_id"),
 )
 TIME: Groups = (
     ("ts",),
@@ -53,6 +54,7 @@ TIME: Groups = (
         *("order_dt", "invoice_dt", "transaction_dt", "bill_date", "billing_date", "booking_date", "date_of_purchase"),
     ),
     ("date", "time", "day", "dt"),
+    ("session_start", "start_time", "started_at", "first_seen"),
     ("*_timestamp", "*_datetime", "*_time", "*_ts", "*_at", "*_date"),
 )
 ITEM: Groups = (

@@ -4,13 +4,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from sojourn.core import EmptyInput
 from sojourn.events._lists import TEMPORARY_LISTS, check_texts, notes_on_lists
 from sojourn.events._mapping import ColumnMap, map_columns
 from sojourn.events._names import meaning
 from sojourn.events._rejected import UNDECODABLE, Faults, collect_faults
-from sojourn.events._sources import BROKEN, Look, Source, named_in_errors, open_source
+from sojourn.events._sources import BROKEN, WINDOWS, Look, Source, named_in_errors, open_source
 from sojourn.events._stage import CANONICAL, ROWS, SAMPLE, STAGE, Plan, Staging
 from sojourn.events.spec import IngestSpec
 from sojourn.warehouse import Engine, Warehouse
@@ -30,10 +32,15 @@ class Staged:
 
 def read_into_stage(warehouse: Warehouse, spec: IngestSpec, *, as_of: datetime) -> Staged:
     """Fill the stage. Raises what `ingest` raises for mappings and for faults of the whole source."""
-    source = open_source(warehouse.engine, spec)
+    with TemporaryDirectory(prefix="sojourn-") as folder:
+        return _read_until_it_fits(warehouse, spec, as_of=as_of, aside=Path(folder))
+
+
+def _read_until_it_fits(warehouse: Warehouse, spec: IngestSpec, *, as_of: datetime, aside: Path) -> Staged:
+    source = open_source(warehouse.engine, spec, aside=aside)
     staged = _read(warehouse, spec, source, as_of=as_of)
     if UNDECODABLE in staged.faults.reasons and source.broken:
-        source = open_source(warehouse.engine, spec, encoding="latin-1")
+        source = open_source(warehouse.engine, spec, aside=aside, encoding=WINDOWS)
         staged = _read(warehouse, spec, source, as_of=as_of)
     later = _later_words(warehouse.engine, staged)
     if later:
