@@ -219,7 +219,8 @@ def _not_suggested(spec: IngestSpec, missing: Sequence[str], found: Sequence[str
     if sum(not re.search(r"[^\W\d_]{2}", name) for name in found) * 2 >= len(found):
         return MissingColumn(
             f"The first line of the source does not name its columns: it begins with {list(found)[:4]}. Write a "
-            f"header, or name them: --query \"SELECT column0 AS user_id, column1 AS ts FROM read_csv('FILE', header = false)\""
+            "header, or name them: --query "
+            "\"SELECT column0 AS user_id, column1 AS ts FROM read_csv('FILE', header = false)\""
         )
     near = get_close_matches(missing[0], [snake(name) for name in found], n=1, cutoff=0.6)
     example = next((name for name in found if near and snake(name) == near[0]), "THEIR COLUMN")

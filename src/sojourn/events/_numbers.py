@@ -71,9 +71,9 @@ def _counts(look: Look, relation: str, text: str) -> tuple[int, int, int, int]:
 
 def _whole(number: str) -> str:
     """The pattern of a whole value: signs and currencies around a number, or brackets that make it negative."""
-    sign, money = rf"[+\-{MINUS_SIGN}]?\s*", rf"(?:{CURRENCY}\s*)?"
-    after = rf"(?:\s*{CURRENCY})?"
-    return rf"\s*(?:{sign}{money}{sign}{number}{after}\s*-?|{money}\(\s*{money}{number}{after}\s*\){after})\s*"
+    sign, money = rf"[+\-{MINUS_SIGN}]\s*", rf"(?:{CURRENCY}\s*)?"
+    before, after = rf"(?:{sign}{money}|{money}(?:{sign})?)", rf"(?:\s*{CURRENCY})?"
+    return rf"\s*(?:{before}{number}{after}\s*-?|{money}\(\s*{money}{number}{after}\s*\){after})\s*"
 
 
 def _point(text: str, kind: str) -> str:
