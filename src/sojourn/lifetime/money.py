@@ -31,8 +31,9 @@ def valued(warehouse: Warehouse, *, features: FeatureSpec | None = None, spec: L
     currency, into a table `events_in_<currency>`, which is read in their place; a day that is current is not written
     again. Features of a log that needs neither come back as they are.
 
-    Raises `BadInput` for a log that has no amount at all where amounts are what is summed, for several currencies where none is declared, for a currency without a rate (with the rows that
-    need it), for amounts without a currency, and as `define` does for a margin that is no SQL over one row.
+    Raises `BadInput` for a log without any amount above 0 where amounts are what is summed, for several currencies
+    where none is declared, for a currency without a rate (with the rows that need it), for amounts without a currency,
+    and as `define` does for a margin that is no SQL over one row.
     """
     features = features or FeatureSpec()
     rollup = features.rollup
