@@ -21,8 +21,8 @@ class OddLog:
     """Rows of a file as text, and the money that each moves (`user_id`, `amount`; None where no customer is named)."""
 
     columns: tuple[str, ...]
-    rows: list[tuple[str, ...]]
-    moved: list[tuple[str | None, Decimal]]
+    rows: Sequence[tuple[str, ...]]
+    moved: Sequence[tuple[str | None, Decimal]]
 
     def write(self, path: Path, *, delimiter: str = ",", encoding: str = "utf-8") -> str:
         """The file; returns its path as text."""
@@ -179,8 +179,3 @@ WRITTEN: Mapping[str, Mapping[str, str]] = {
     "ledger": {"encoding": "utf-8-sig"},
     "continental": {"delimiter": ";", "encoding": "cp1252"},
 }
-
-
-def names() -> Sequence[str]:
-    """The names of all logs."""
-    return tuple(LOGS)
