@@ -42,10 +42,10 @@ def test_what_does_not_change_a_figure_changes_no_definition(warehouse):
     assert built_otherwise(warehouse, BOARD.with_changes(keep_states=5)) is None
     few = BOARD.with_changes(metrics=("active_users",))
     assert metric_table(warehouse, few.with_changes(metrics=None), "active_users").height == 8
-    with pytest.raises(BadInput, match="sojourn metrics backfill$"):
+    with pytest.raises(BadInput, match=r"sojourn metrics backfill$"):
         metric_table(warehouse, few, "active_users")
     backfill_board(warehouse, few)
-    with pytest.raises(BadInput, match="sojourn metrics backfill$"):  # not an empty table of a metric never made
+    with pytest.raises(BadInput, match=r"sojourn metrics backfill$"):  # not an empty table of a metric never made
         metric_table(warehouse, BOARD, "sessions")
 
 

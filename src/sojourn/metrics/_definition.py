@@ -1,4 +1,4 @@
-"""A board as it is declared comes in; the mark that its tables carry, and a sentence where they carry another, go out."""
+"""A board as declared comes in; the mark that its tables carry, and a sentence where they carry another, go out."""
 
 from collections.abc import Sequence
 

@@ -7,8 +7,8 @@ from typing import Literal
 
 import polars as pl
 
-from sojourn.core import UnreadableSource
 from sojourn.evaluate import Chart, Column, Folded, Prose, Report, Table, number_text
+from sojourn.evaluate.scores import write_whole
 from sojourn.metrics.catalogue import Grain, MetricSpec
 from sojourn.metrics.charts import metric_chart
 from sojourn.metrics.spec import BoardSpec
@@ -31,16 +31,11 @@ def told_rows(table: pl.DataFrame, metric: MetricSpec) -> tuple[list[str], list[
 
 def write_table(table: pl.DataFrame, metric: MetricSpec, path: Path, *, kind: Literal["csv", "json"]) -> None:
     """Write a `metric_table` as CSV, or as JSON with the metric's definition beside it."""
-    try:
-        if kind == "csv":
-            table.write_csv(path)
-            return
-        rows = table.with_columns(
-            pl.selectors.date().cast(pl.String), pl.selectors.decimal().cast(pl.Float64)
-        ).to_dicts()
-        path.write_text(json.dumps({"metric": metric.model_dump(mode="json"), "rows": rows}, indent=2) + "\n")
-    except OSError as fault:
-        raise UnreadableSource(f"{path} cannot be written: {fault.strerror}. Choose another place.") from fault
+    if kind == "csv":
+        write_whole(path, table.write_csv())
+        return
+    rows = table.with_columns(pl.selectors.date().cast(pl.String), pl.selectors.decimal().cast(pl.Float64)).to_dicts()
+    write_whole(path, json.dumps({"metric": metric.model_dump(mode="json"), "rows": rows}, indent=2) + "\n")
 
 
 def metric_page(
