@@ -111,8 +111,7 @@ def cohort_chart(table: pl.DataFrame, metric: MetricSpec, *, grain: Grain = "mon
         raise BadInput(
             f"metrics.cohort_chart: no cohort of {metric.name} is whole at any age yet. Ask for earlier ones."
         )
-    form = ".1~%" if metric.unit == "share" and metric.name != "ltv_cac" else ",.3~g"
-    suffix = "×" if metric.name == "ltv_cac" else ""
+    form, suffix = ".1~%" if metric.unit == "share" else ",.3~g", "×" if metric.unit == "times" else ""
     figure = _figure(height=420)
     for index, cohort in enumerate(lines["cohort"].unique().sort()[-most:]):
         rows = lines.filter(pl.col("cohort") == cohort)

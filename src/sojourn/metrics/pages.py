@@ -126,4 +126,6 @@ def _figure(value: float | None, metric: MetricSpec) -> str:
         return "–"
     if metric.unit == "share":
         return f"{100 * value:.2f} %"
+    if metric.unit == "times":
+        return number_text(value, style="times", digits=2)
     return number_text(value, digits=0 if metric.unit in ("users", "count") else 2)
