@@ -27,7 +27,7 @@ from sojourn.operate._derived import (
     rebuild_counted,
     rows_of,
 )
-from sojourn.operate.elsewhere import Elsewhere, erase_elsewhere, find_elsewhere
+from sojourn.operate.elsewhere import Elsewhere, erase_elsewhere, find_elsewhere, with_former_places
 from sojourn.rollups import RollupSpec
 from sojourn.warehouse import Warehouse
 
@@ -87,11 +87,12 @@ def forget(
     those of `rollups` are built again from what is left; windows come back with the next `advance`. Rows of theirs go
     from every other table. Run again after a kill, it completes; an unknown user is no mistake.
 
-    `elsewhere` names where tables were published and folders of files made from them. `ignoring` names columns as
+    `elsewhere` names where tables are published and folders of files made from them; places that were published to
+    before and are named no more are reached all the same. `ignoring` names columns as
     `table.column` that the search passes over. Raises as `leave_tombstones` does, `Locked` while a table is being
     written, and `Unreachable` for a server that does not answer: the warehouse is done then, and a second run goes on.
     """
-    elsewhere = elsewhere or Elsewhere()
+    elsewhere = with_former_places(warehouse, elsewhere or Elsewhere())
     ids = leave_tombstones(warehouse, users, as_of=as_of)
     told = [*_unknown(set(users) - known_among(warehouse, ids)), *_in_place(warehouse)]
     stored = [spec for spec in rollups if warehouse.has(spec.table)]
