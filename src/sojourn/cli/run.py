@@ -63,12 +63,12 @@ def _run(
     moment = datetime.now(UTC) if at is None else at.replace(tzinfo=UTC)
     first, last = day_of(day or start), day_of(end)
     assert first is not None
+    show = _tell_json if as_json else _tell_table
     if last is None:
         reports = [run_day(store, declared, day=first, at=moment, tell=say)]
+        show(reports[0])
     else:
-        reports = run_days(store, declared, start=first, end=last, at=moment, tell=say)
-    for report in reports:
-        _tell_json(report) if as_json else _tell_table(report)
+        reports = run_days(store, declared, start=first, end=last, at=moment, tell=say, ended=show)
     status = max(report.exit_status for report in reports)
     if status:
         raise typer.Exit(status)

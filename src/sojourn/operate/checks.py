@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from sojourn.core import BadSpec, EngineError, Spec
+from sojourn.operate.publishing.batch import user_columns
 from sojourn.rollups import RollupSpec, ledger, state_column
 from sojourn.warehouse import Warehouse
 from sojourn.warehouse.engine import identifier, literal
@@ -163,7 +164,8 @@ def _null_share(warehouse: Warehouse, spec: CheckSpec, day: date) -> Found:
 
 
 def _allowed(warehouse: Warehouse, spec: CheckSpec, day: date) -> Found:
-    column = f"CAST({identifier(str(spec.column))} AS STRING)"
+    name = str(spec.column)
+    column = f"CAST({identifier(name)} AS STRING)"
     listed = ", ".join(map(literal, spec.values or ())) or "NULL"
     bad, among = f"{column} NOT IN ({listed})", f"{column} IS NOT NULL"
     found = _share(warehouse, spec, day, bad=bad, among=among, told="something else than the values allowed")
@@ -171,12 +173,17 @@ def _allowed(warehouse: Warehouse, spec: CheckSpec, day: date) -> Found:
         return found
     stored = relation_on(warehouse, spec.table, day)
     assert stored is not None
+    # What is told is kept, and ids of users are not to be: neither of such a column, nor those that strayed into another.
+    users = user_columns(warehouse.engine.columns(f"SELECT * FROM {stored}"))
+    if name in users:
+        return found
+    strays = (f" AND {column} NOT IN (SELECT {each} FROM {stored} WHERE {each} IS NOT NULL)" for each in map(identifier, users))
     rows = warehouse.engine.rows(
-        f"SELECT {column} AS found, count(*) FROM {_kept(stored, spec)} WHERE {bad} GROUP BY 1 ORDER BY 2 DESC, 1 "
-        f"LIMIT {NAMED}"
+        f"SELECT {column} AS found, count(*) FROM {_kept(stored, spec)} WHERE {bad}{''.join(strays)} "
+        f"GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {NAMED}"
     )
     named = ", ".join(f"{value!r} ({count:,})" for value, count in rows)
-    return Found(False, f"{found.told}: {named}", found.figure, found.limit)
+    return Found(False, f"{found.told}{f': {named}' if named else ''}", found.figure, found.limit)
 
 
 def _share(warehouse: Warehouse, spec: CheckSpec, day: date, *, bad: str, among: str, told: str) -> Found:

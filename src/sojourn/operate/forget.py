@@ -27,6 +27,7 @@ from sojourn.operate._derived import (
     rebuild_counted,
     rows_of,
 )
+from sojourn.operate._told import erase_told
 from sojourn.operate.elsewhere import Elsewhere, erase_elsewhere, find_elsewhere, with_former_places
 from sojourn.rollups import RollupSpec
 from sojourn.warehouse import Warehouse
@@ -100,7 +101,8 @@ def forget(
     changes = drop_counted(warehouse, days_of_users(warehouse, ids))
     changes = [*map(_removed, erase_users(warehouse, ids)), *changes, *drop_orphans(warehouse, stored)]
     rebuilt, notes = rebuild_counted(warehouse, stored)
-    changes += [*rebuilt, *erase_rows(warehouse, ids), *erase_elsewhere(warehouse, ids, elsewhere=elsewhere)]
+    changes += [*rebuilt, *erase_rows(warehouse, ids), *erase_told(warehouse, ids)]
+    changes += erase_elsewhere(warehouse, ids, elsewhere=elsewhere)
     changes += map(_removed, erase_identities(warehouse, ids))
     clear_strays(warehouse)
     search = find_users(warehouse, ids, ignoring=ignoring)

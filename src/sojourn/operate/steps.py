@@ -197,7 +197,6 @@ def _first_fit(morning: Morning, registry: Registry) -> Done:
     except BadInput as young:
         return Done("skipped", f"no model can be fitted yet: {young}")
     promote(morning.warehouse, registry, about.version, as_of=morning.as_of)
-    registry.consider(morning.as_of, note=f"{about.version} is the first")
     return Done("done", f"{about.version} fitted ({about.told}); the first, it is in force")
 
 
@@ -230,9 +229,7 @@ def _refit(morning: Morning, registry: Registry) -> Done:
     except BadInput as refused:
         registry.consider(morning.as_of, note=str(refused))
         return Done("done", str(refused))
-    told = f"{about.version} beats {found.version} and is in force: {result.told if result else ''}"
-    registry.consider(morning.as_of, note=told)
-    return Done("done", told)
+    return Done("done", f"{about.version} beats {found.version} and is in force: {result.told if result else ''}")
 
 
 def _predict(kind: Kind) -> Callable[[Morning], Done]:
