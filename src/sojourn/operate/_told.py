@@ -7,7 +7,7 @@ import polars as pl
 
 from sojourn.core import fingerprint
 from sojourn.operate._derived import Change
-from sojourn.operate.sources import on_duckdb
+from sojourn.operate._local import on_duckdb
 from sojourn.warehouse import Warehouse
 
 # Tables that tell in sentences, in this column.

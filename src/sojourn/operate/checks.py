@@ -9,6 +9,8 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from sojourn.core import BadSpec, EngineError, Spec
+from sojourn.operate._held import missed
+from sojourn.operate._local import on_duckdb
 from sojourn.operate.publishing.batch import user_columns
 from sojourn.rollups import RollupSpec, ledger, state_column
 from sojourn.warehouse import Warehouse
@@ -43,8 +45,8 @@ class CheckSpec(Spec):
     - `null_share`: `column` is null in at most `max_share` of the rows.
     - `allowed`: `column` is one of `values` in all but `max_share` of the rows where it is not null.
     - `drop`: `measure` (a SQL aggregate) is at most a share `max_drop` below the median of the last four same weekdays.
-    - `conservation`: no event is there twice, every row read was kept, a duplicate, rejected or forgotten, and the
-      rollups that count every row have counted them all.
+    - `conservation`: no event is there twice, every row read was kept, a duplicate, rejected or forgotten, no day has
+      lost rows since a run changed it, and the rollups that count every row have counted them all.
 
     `where` keeps to some rows. A check of `severity` `fail` that fails holds back what comes after, `warn` only tells.
 
@@ -227,13 +229,15 @@ def _measure(warehouse: Warehouse, spec: CheckSpec, day: date) -> float | None:
 
 def _conservation(warehouse: Warehouse, spec: CheckSpec, day: date, rollups: Sequence[RollupSpec]) -> Found:
     found = relation_on(warehouse, spec.table, day)
-    if found is None:
-        return Found(None, f"{spec.table} has no row on {day} to count")
     if spec.table != "events":
         raise BadSpec(f"[checks.{spec.name}] counts events; it cannot count table {spec.table!r}. Leave table out.")
+    gone = missed(on_duckdb(warehouse))
+    if found is None:
+        told = f"{spec.table} has no row on {day} to count"
+        return Found(False, "; ".join([told, *gone]), 0) if gone else Found(None, told)
     [(rows, ids)] = warehouse.engine.rows(f"SELECT count(*), count(DISTINCT event_id) FROM {found}")
     faults = [f"{rows - ids:,} events are there twice"] if rows != ids else []
-    faults += _lost_in_ingest(warehouse)
+    faults += [*_lost_in_ingest(warehouse), *gone]
     counted = 0
     for rollup in rollups:
         total = _counted(warehouse, rollup, day)

@@ -8,7 +8,7 @@ from sojourn.core import BadInput
 from sojourn.operate.account import Outcome, RunReport, now, sentence_of, write_account
 from sojourn.operate.alerts import Alert
 from sojourn.operate.declared import Declared
-from sojourn.operate.sources import on_duckdb
+from sojourn.operate._local import on_duckdb
 from sojourn.operate.steps import Morning, Step, steps_of
 from sojourn.warehouse import Warehouse
 from sojourn.warehouse.locks import exclusive

@@ -1,6 +1,6 @@
 """A declared day comes in; its steps come out in order, each a function that says what it did."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Literal
@@ -97,9 +97,22 @@ def _ingest(source: SourceSpec) -> Callable[[Morning], Done]:
         if not source.is_named:
             return Done("skipped", "the section names neither files nor a query nor a folder in_place")
         taken = take_in(morning.warehouse, source, as_of=morning.at)
+        if taken.doubled:
+            told = _doubled(source, taken.doubled)
+            morning.alerts.append(Alert("ingest", source.spec.table, "warn", told, float(len(taken.doubled))))
+            return Done("warned", f"{taken.told}; {told}", taken.rows)
         return Done("done" if taken.files and taken.rows else "current", taken.told, taken.rows)
 
     return work
+
+
+def _doubled(source: SourceSpec, files: Sequence[str]) -> str:
+    more = f" and {len(files) - 1:,} more files were" if len(files) > 1 else " was"
+    return (
+        f"{files[0]}{more} changed after {'they' if len(files) > 1 else 'it'} had been taken in, and no column is their "
+        f"event_id: rows that were changed there count beside the old ones. Map an id of theirs in [ingest], such as "
+        f"columns = {{event_id = 'order_id'}}, and take the days in anew"
+    )
 
 
 def _checks(declared: Declared, *, of_sources: bool) -> Iterator[Step]:
