@@ -129,6 +129,8 @@ def declared_from(settings: Mapping[str, Any]) -> Declared:
 
 def source_of(section: Mapping[str, Any], *, table: str) -> SourceSpec:
     """The source that `[ingest]` or one of its sub-sections declares for a table."""
+    if not isinstance(section, Mapping):
+        raise BadSpec(f"[ingest] has {table} = {section!r}, which is no table. Declare the source as [ingest.{table}].")
     own = dict(section)
     place = {name: own.pop(name) for name in ("in_place", "partition") if name in own}
     return SourceSpec(spec=IngestSpec(**{"table": table, **own}), **place)
@@ -138,7 +140,10 @@ def _sources(section: Mapping[str, Any] | None) -> tuple[SourceSpec, ...]:
     if section is None:
         return ()
     general = {name: each for name, each in section.items() if name not in SOURCES}
-    tables = {general.get("table", "events"): general} if general else {}
+    own = general.get("table", "events")
+    if own not in SOURCES:
+        raise BadSpec(f"[ingest] has table = {own!r}; it is one of {', '.join(SOURCES)}.")
+    tables = {own: general} if general else {}
     tables |= {name: section[name] for name in SOURCES if name in section}
     found = {name: source_of(table, table=name) for name, table in tables.items()}
     return tuple(found[name] for name in SOURCES if name in found)

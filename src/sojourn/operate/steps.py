@@ -18,6 +18,7 @@ from sojourn.metrics import (
     write_acquisition,
     write_supply_demand,
 )
+from sojourn.operate._tables import need_table
 from sojourn.operate.alerts import Alert, watch_alerts
 from sojourn.operate.checks import CheckSpec, check_day
 from sojourn.operate.contest import fit_candidate, promote, shortest_horizon
@@ -125,6 +126,7 @@ def _checks(declared: Declared, *, of_sources: bool) -> Iterator[Step]:
 
 def _check(spec: CheckSpec) -> Callable[[Morning], Done]:
     def work(morning: Morning) -> Done:
+        need_table(morning.warehouse, morning.declared, spec)
         found = check_day(morning.warehouse, spec, day=morning.day, rollups=morning.declared.rollups)
         if found.holds is None:
             return Done("skipped", found.told)
