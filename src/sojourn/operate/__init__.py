@@ -10,6 +10,7 @@ from sojourn.operate.demo import DEMO_SPEC, Demo, run_demo
 from sojourn.operate.drift import reference_of, stability, write_drift
 from sojourn.operate.elsewhere import Elsewhere, ForgetSpec, elsewhere_from
 from sojourn.operate.forget import ForgetReport, Merged, forget, merge
+from sojourn.operate.newcomers import write_newcomers
 from sojourn.operate.prediction_log import backtest, log_predictions
 from sojourn.operate.publishing.batch import Publisher, Sent
 from sojourn.operate.publishing.spec import PublishSpec, publishers_from
@@ -74,4 +75,5 @@ __all__ = [
     "verify",
     "watch_alerts",
     "write_drift",
+    "write_newcomers",
 ]

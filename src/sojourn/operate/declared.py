@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from sojourn.core import BadSpec, Spec
 from sojourn.events import IngestSpec
 from sojourn.features import FeatureSpec, features_from
-from sojourn.lifetime import LifetimeSpec, RetentionSpec
+from sojourn.lifetime import LifetimeSpec, NewcomerSpec, RetentionSpec
 from sojourn.metrics import (
     AcquisitionSpec,
     BoardSpec,
@@ -23,7 +23,7 @@ from sojourn.operate.publishing.spec import PublishSpec, publishers_from
 from sojourn.rollups import RollupSpec, rollups_from
 
 SOURCES = ("events", "users", "items", "costs")
-READ_FEATURES = {"features", "lifetime", "retention"}
+READ_FEATURES = {"features", "lifetime", "retention", "newcomers"}
 
 
 class SourceSpec(Spec):
@@ -91,6 +91,7 @@ class Declared:
     features: FeatureSpec | None = None
     lifetime: LifetimeSpec | None = None
     retention: RetentionSpec | None = None
+    newcomers: NewcomerSpec | None = None
     boards: tuple[BoardSpec | None, ...] = ()
     acquisitions: tuple[AcquisitionSpec, ...] = ()
     supply_demand: SupplyDemandSpec | None = None
@@ -116,6 +117,7 @@ def declared_from(settings: Mapping[str, Any]) -> Declared:
         features=features_from(settings) if READ_FEATURES & set(settings) else None,
         lifetime=LifetimeSpec(**settings["lifetime"]) if "lifetime" in settings else None,
         retention=RetentionSpec(**retention) if "retention" in settings else None,
+        newcomers=NewcomerSpec(**settings["newcomers"]) if "newcomers" in settings else None,
         boards=_boards(settings),
         acquisitions=tuple(acquisition_from(settings).values()) if "acquisition" in settings else (),
         supply_demand=supply_demand_from(settings) if "supply_demand" in settings else None,

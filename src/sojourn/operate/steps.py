@@ -24,6 +24,7 @@ from sojourn.operate.checks import CheckSpec, check_day
 from sojourn.operate.contest import fit_candidate, promote, shortest_horizon
 from sojourn.operate.declared import SOURCES, Declared, SourceSpec
 from sojourn.operate.drift import write_drift
+from sojourn.operate.newcomers import write_newcomers
 from sojourn.operate.prediction_log import LOG, PREDICTIONS, backtest, log_predictions
 from sojourn.operate.publishing.spec import PublishSpec
 from sojourn.operate.publishing.work import publish
@@ -35,7 +36,7 @@ from sojourn.warehouse import Warehouse
 Verdict = Literal["done", "current", "skipped", "passed", "warned", "failed", "held back"]
 ONE_DAY = timedelta(days=1)
 # Nothing is published from a day on which anything failed.
-PARTS = ("sources", "rollups", "features", "ltv", "retention", "watch", "metrics", "results")
+PARTS = ("sources", "rollups", "features", "ltv", "retention", "newcomers", "watch", "metrics", "results")
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ def steps_of(declared: Declared) -> list[Step]:
         *(_step(f"rollup {each.name}", "rollups", ("sources",), _rollup(each)) for each in declared.rollups),
         *_features(declared),
         *_models(declared),
+        *_newcomers(declared),
         *(_step(_board_name(each), "metrics", ("sources",), _board(each)) for each in declared.boards),
         *(_step(f"acquisition {each.name}", "metrics", ("sources",), _acquire(each)) for each in declared.acquisitions),
         *_supply_demand(declared),
@@ -302,6 +304,23 @@ def _watch(kind: Kind) -> Callable[[Morning], Done]:
         return Done("current" if is_old and not judged.judged else "done", told)
 
     return work
+
+
+def _newcomers(declared: Declared) -> Iterator[Step]:
+    spec = declared.newcomers
+    if spec is not None:
+
+        def work(morning: Morning) -> Done:
+            try:
+                rows, there = write_newcomers(
+                    morning.warehouse, spec, as_of=morning.as_of, features=declared.features, money=declared.lifetime
+                )
+            except BadInput as young:
+                return Done("skipped", f"newcomers cannot be told yet: {young}")
+            told = f"{rows:,} forecasts of newcomers as of {morning.as_of}"
+            return Done("current" if there else "done", told, rows)
+
+        yield _step("newcomers", "newcomers", ("sources",), work)
 
 
 def _board_name(board: BoardSpec | None) -> str:

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from sojourn.core import BadInput, BadSpec, MissingTable, Unreachable
+from sojourn.core import BadInput, BadSpec, MissingTable, Unreachable, UnreadableSource
 from sojourn.operate import PublishSpec, publish, publishers_from
 from sojourn.operate.publishing import clickhouse
 from sojourn.operate.publishing.documents import read_document
@@ -289,3 +289,11 @@ def test_two_sections_with_different_tables_share_a_place(store, tmp_path, to):
 def test_two_spaces_of_one_redis_are_two_places():
     place = {"to": "redis", "url": "redis://h"}
     assert len(publishers_from({"publish": {"a": place, "b": {**place, "space": "other"}}})) == 2
+
+
+@pytest.mark.parametrize("name", ["file", "file/inside"])
+def test_a_folder_that_cannot_be_an_embedded_clickhouse_is_told(store, tmp_path, name):
+    (tmp_path / "file").write_text("no folder")
+    spec = PublishSpec(name="board", to="clickhouse", url=f"chdb:{tmp_path / name}", tables=("predictions",))
+    with pytest.raises(UnreadableSource, match=r"cannot be opened as an embedded ClickHouse: .* another url\.$"):
+        publish(store, spec=spec)
