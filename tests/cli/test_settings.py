@@ -59,7 +59,9 @@ LEAF = st.one_of(
     st.dates(),
 )
 VALUE = st.recursive(
-    LEAF, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=6), inner, max_size=3)), max_leaves=5
+    LEAF,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=6), inner, max_size=3)),
+    max_leaves=5,
 )
 
 
@@ -119,7 +121,9 @@ def test_the_settings_are_right_as_they_are(tmp_path):
     assert read_by_all(tmp_path, WHOLE) == {}
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(place=st.sampled_from(PLACES), value=VALUE, name=st.one_of(st.none(), st.just("self"), st.text(max_size=5)))
 def test_any_value_in_any_place_is_read_or_refused_in_a_sentence(tmp_path_factory, place, value, name):
     read_by_all(tmp_path_factory.mktemp("s"), put(place, value, name=name))

@@ -175,7 +175,9 @@ def test_accounts_and_cached_histories_lose_the_id_and_the_search_agrees(store):
     told_of(store, OTHER)
     settings = DashboardSpec(history_buckets=4)
     assert write_history(store, settings) == 4
-    assert {"runs", "alerts", "dashboard_history"} <= {path.relative_to(store.root).parts[0] for path in holding(store.root, OTHER)}
+    assert {"runs", "alerts", "dashboard_history"} <= {
+        path.relative_to(store.root).parts[0] for path in holding(store.root, OTHER)
+    }
     assert {"runs", "dashboard_history"} <= {path.relative_to(store.root).parts[0] for path in holding(store.root, ID)}
     report = forget(store, [ID], as_of=LATER, rollups=BOTH)
     assert report.is_complete, report.proof

@@ -11,12 +11,13 @@ from sojourn.lifetime import NewcomerSpec, compare_newcomers
 from sojourn.operate import declared_from, forget, run_day
 from tests.operate.shops import AT, content, opened, told, verdicts
 
-DAYS = 150
+DAYS = 190
 WORLD = WorldSpec(users=700, days=DAYS, start=date(2025, 1, 1), seed=4)
 SECTION = {
     "ages_days": [1, 7],
     "by_days": 30,
     "folds": 2,
+    "train_as_ofs": 2,
     "replicates": 20,
     "models": ["mean", "zero"],
     "boost": {"rounds": 5, "groups": 2},
@@ -49,7 +50,9 @@ def test_the_morning_s_tables_are_what_the_comparison_finds(root, tmp_path):
     stored = opened(root / "w").frame("newcomer_predictions", only=[{"as_of": str(end)}])
     for each in expected:
         task = each.comparison.spec.name
-        plain = each.predictions.rename({"as_of": "seen_on", task: "prediction", f"{task}_low": "low", f"{task}_high": "high"})
+        plain = each.predictions.rename(
+            {"as_of": "seen_on", task: "prediction", f"{task}_low": "low", f"{task}_high": "high"}
+        )
         ours = stored.filter(task=task).select(plain.columns)
         assert_frame_equal(ours.sort("user_id"), plain.sort("user_id"), check_dtypes=False)
     cohorts = opened(root / "w").frame("newcomer_cohorts")

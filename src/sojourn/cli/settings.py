@@ -48,7 +48,9 @@ def read_settings(path: Path | None) -> dict[str, Any]:
         raise BadSpec(f"{path} is not TOML: {fault}. Mend that line.") from fault
     for name, section in settings.items():
         if name in SECTIONS and not isinstance(section, dict):
-            raise BadSpec(f"{path} has {name} = {section!r}, which is no section. Write [{name}] and its settings below.")
+            raise BadSpec(
+                f"{path} has {name} = {section!r}, which is no section. Write [{name}] and its settings below."
+            )
     unknown = sorted(set(settings) - set(SECTIONS))
     if unknown:
         raise BadSpec(f"{path} has section [{unknown[0]}], which nothing reads. Sections are: {', '.join(SECTIONS)}.")

@@ -143,5 +143,7 @@ def acquisition_from(settings: Mapping[str, Any]) -> dict[str, AcquisitionSpec]:
         raise BadSpec("[acquisition] declares boards and nothing else: write [acquisition.boards.users].")
     strange = [name for name, values in boards.items() if not isinstance(values, Mapping)]
     if strange:
-        raise BadSpec(f"[acquisition.boards] has {strange[0]!r}, which is no table: write [acquisition.boards.{strange[0]}].")
+        raise BadSpec(
+            f"[acquisition.boards] has {strange[0]!r}, which is no table: write [acquisition.boards.{strange[0]}]."
+        )
     return {name: AcquisitionSpec(**{"name": name, **values}) for name, values in (boards or {"users": {}}).items()}

@@ -8,7 +8,15 @@ from sojourn.operate.checks import CheckSpec
 from sojourn.operate.declared import SOURCES, Declared
 from sojourn.warehouse import Warehouse
 
-OWN = ("features", "predictions", "retention_predictions", "newcomer_predictions", "newcomer_cohorts", "prediction_log", "backtests")
+OWN = (
+    "features",
+    "predictions",
+    "retention_predictions",
+    "newcomer_predictions",
+    "newcomer_cohorts",
+    "prediction_log",
+    "backtests",
+)
 KEPT = ("drift", "alerts", "runs", "ingested", "event_days", "rejected", "rates", "identities")
 
 

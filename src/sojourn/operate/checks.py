@@ -179,7 +179,10 @@ def _allowed(warehouse: Warehouse, spec: CheckSpec, day: date) -> Found:
     users = user_columns(warehouse.engine.columns(f"SELECT * FROM {stored}"))
     if name in users:
         return found
-    strays = (f" AND {column} NOT IN (SELECT {each} FROM {stored} WHERE {each} IS NOT NULL)" for each in map(identifier, users))
+    strays = (
+        f" AND {column} NOT IN (SELECT {each} FROM {stored} WHERE {each} IS NOT NULL)"
+        for each in map(identifier, users)
+    )
     rows = warehouse.engine.rows(
         f"SELECT {column} AS found, count(*) FROM {_kept(stored, spec)} WHERE {bad}{''.join(strays)} "
         f"GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {NAMED}"

@@ -277,8 +277,12 @@ def test_two_sections_that_would_wipe_each_other_are_refused(to, one, other, tab
 
 @pytest.mark.parametrize("to", PARTITIONED)
 def test_two_sections_with_different_tables_share_a_place(store, tmp_path, to):
-    one, other = (spec_of(to, tmp_path).with_changes(name=table, tables=(table,)) for table in ("predictions", "features"))
-    assert len(publishers_from({"publish": {each.name: each.model_dump(exclude_none=True) for each in (one, other)}})) == 2
+    one, other = (
+        spec_of(to, tmp_path).with_changes(name=table, tables=(table,)) for table in ("predictions", "features")
+    )
+    assert (
+        len(publishers_from({"publish": {each.name: each.model_dump(exclude_none=True) for each in (one, other)}})) == 2
+    )
     for _ in range(2):
         for spec in (one, other):
             publish(store, spec=spec)

@@ -205,7 +205,9 @@ def test_a_port_that_is_taken_or_is_not_ours_is_told(root):
 
 
 def test_a_redis_that_does_not_answer_is_told_at_the_start_and_by_its_health(root):
-    (root / "dead.toml").write_text('[publish.cache]\nto = "redis"\nurl = "redis://127.0.0.1:1/0"\n[serve]\nsource = "cache"\n')
+    (root / "dead.toml").write_text(
+        '[publish.cache]\nto = "redis"\nurl = "redis://127.0.0.1:1/0"\n[serve]\nsource = "cache"\n'
+    )
     with served(root, "--config", "dead.toml") as address:
         status, _, health = asked(f"{address}/health")
         assert (status, health["status"]) == (200, "degraded")
