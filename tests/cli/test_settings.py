@@ -5,6 +5,7 @@ import subprocess
 import sys
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tomli_w
@@ -25,7 +26,7 @@ AGGREGATES = {
     "purchases": {"function": "count", "where": "amount > 0"},
     "purchase_days": {"function": "active_days", "where": "amount > 0"},
 }
-WHOLE = {
+WHOLE: dict[str, Any] = {
     "warehouse": {"zone": "UTC", "week_start": "monday"},
     "engine": {"kind": "duckdb", "threads": 1},
     "ingest": {
@@ -87,7 +88,7 @@ def put(place, value, *, name=None):
 
 def readers(root):
     """What the verbs make of settings, each by itself."""
-    none = {"columns": {}, "types": {}, "texts": {}}
+    none: dict[str, dict[str, Any]] = {"columns": {}, "types": {}, "texts": {}}
     flags = {"files": ("a.csv",)}
     return {
         "run": declared_from,

@@ -13,7 +13,7 @@ from sojourn.operate import Registry, run_day, run_days
 from sojourn.operate._told import patterns, without
 from sojourn.operate.account import sentence_of
 from sojourn.operate.run import _one_step
-from sojourn.operate.steps import Morning, Step
+from sojourn.operate.steps import Done, Morning, Step
 from sojourn.warehouse import DuckDBEngine
 from tests.operate.shops import AT, LAST, SETTINGS, declared_in, opened, ran, settings_of, told, verdicts, write_orders
 from tests.operate.test_run import command
@@ -64,7 +64,11 @@ def test_damaged_files_of_the_registry_are_told(shop, root, name, text):
 
 def test_a_fault_that_nobody_foresaw_fails_its_step_and_is_told_in_a_sentence(shop, root):
     morning = Morning(opened(root), declared_in(shop / "orders"), LAST, AT)
-    outcome = _one_step(Step("divide", "watch", frozenset(), lambda morning: len(morning.alerts) / 0), morning)  # type: ignore[arg-type]
+
+    def divide(morning: Morning) -> Done:
+        return Done("done", str(1 / len(morning.alerts)))
+
+    outcome = _one_step(Step("divide", "watch", frozenset(), divide), morning)
     assert (outcome.verdict, outcome.is_mistake) == ("failed", True)
     assert outcome.told.startswith("An unforeseen ZeroDivisionError (division by zero; test_account.py, line ")
     assert [each.name for each in morning.alerts] == ["divide"]

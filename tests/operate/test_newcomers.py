@@ -11,13 +11,13 @@ from sojourn.lifetime import NewcomerSpec, compare_newcomers
 from sojourn.operate import declared_from, forget, run_day
 from tests.operate.shops import AT, content, opened, told, verdicts
 
-DAYS = 190
-WORLD = WorldSpec(users=700, days=DAYS, start=date(2025, 1, 1), seed=4)
+DAYS = 220
+WORLD = WorldSpec(users=1_500, days=DAYS, start=date(2025, 1, 1), seed=4)
 SECTION = {
     "ages_days": [1, 7],
-    "by_days": 30,
+    "by_days": 45,
     "folds": 2,
-    "train_as_ofs": 2,
+    "train_as_ofs": 6,
     "replicates": 20,
     "models": ["mean", "zero"],
     "boost": {"rounds": 5, "groups": 2},

@@ -213,7 +213,8 @@ MOVES = st.lists(st.one_of(st.sampled_from("abcd"), st.none()), max_size=12)
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(moves=MOVES)
 def test_rollbacks_are_those_of_a_stack(moves, tmp_path_factory):
-    registry, stack = Registry(opened(tmp_path_factory.mktemp("w") / "w"), "ltv"), []
+    registry = Registry(opened(tmp_path_factory.mktemp("w") / "w"), "ltv")
+    stack: list[str] = []
     for nth, version in enumerate(moves):
         day = date(2024, 1, 1) + timedelta(days=nth)
         if version is not None:

@@ -126,9 +126,8 @@ def _spec(
     section: Mapping[str, Any], flags: Mapping[str, Any], *, table: str | None, pairs: Mapping[str, dict[str, Any]]
 ) -> "IngestSpec":
     """The flags over the section of the settings that is for this table."""
-    from sojourn.events import IngestSpec
-
     from sojourn.core import BadSpec
+    from sojourn.events import IngestSpec
 
     general = {name: each for name, each in section.items() if name not in TABLES}
     own = general.get("table", "events")

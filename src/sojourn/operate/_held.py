@@ -113,10 +113,8 @@ def missed(warehouse: Warehouse) -> list[str]:
         return []
     named = ", ".join(f"{day} ({found:,} of {rows:,})" for day, (found, rows) in sorted(fewer.items())[:NAMED])
     more = f" and {len(fewer) - NAMED:,} more days" if len(fewer) > NAMED else ""
-    return [
-        f"{lost:,} events are gone that nobody forgot, of {named}{more}: restore those partitions, or take their source "
-        f"in again with sojourn ingest"
-    ]
+    told = f"{lost:,} events are gone that nobody forgot, of {named}{more}"
+    return [f"{told}: restore those partitions, or take their source in again with sojourn ingest"]
 
 
 def _known(warehouse: Warehouse) -> dict[tuple[str, str], int]:

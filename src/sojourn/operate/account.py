@@ -84,7 +84,7 @@ def sentence_of(fault: Exception) -> str:
     at = extract_tb(fault.__traceback__)[-1]
     words = _masked(" ".join(str(fault).split())).rstrip(".")
     return (
-        f"An unforeseen {type(fault).__name__} ({words or 'without words'}; {Path(at.filename).name}, line {at.lineno}). "
+        f"An unforeseen {type(fault).__name__} ({words or 'no words'}; {Path(at.filename).name}, line {at.lineno}). "
         f"This is a fault of Sojourn, or of a file that it reads: run the day again, and report it if it stays."
     )
 

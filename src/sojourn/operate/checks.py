@@ -175,7 +175,7 @@ def _allowed(warehouse: Warehouse, spec: CheckSpec, day: date) -> Found:
         return found
     stored = relation_on(warehouse, spec.table, day)
     assert stored is not None
-    # What is told is kept, and ids of users are not to be: neither of such a column, nor those that strayed into another.
+    # What is told is kept, and ids of users are not to be: those of their columns, and those that strayed elsewhere.
     users = user_columns(warehouse.engine.columns(f"SELECT * FROM {stored}"))
     if name in users:
         return found

@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
 
 from sojourn.core import BadInput
+from sojourn.operate._local import on_duckdb
 from sojourn.operate.account import Outcome, RunReport, now, sentence_of, write_account
 from sojourn.operate.alerts import Alert
 from sojourn.operate.declared import Declared
-from sojourn.operate._local import on_duckdb
 from sojourn.operate.steps import Morning, Step, steps_of
 from sojourn.warehouse import Warehouse
 from sojourn.warehouse.locks import exclusive
@@ -27,10 +27,10 @@ def run_day(
     """Do what is declared for a business day, and only what is stale; write the account to tables `runs` and `alerts`.
 
     `at` (with a zone) is when rows that are taken in are learned of. `tell` hears the name of each step before it
-    begins. A step that cannot be done, for whatever fault, or a check that fails, holds back the steps that need it; the
-    others go on. Killed at any moment and run again, the tables end as if it had not been killed. Raises `BadInput` when
-    nothing is declared, when `at` has no zone and for a day that no log has, and `Locked` while another run works on
-    this warehouse.
+    begins. A step that cannot be done, for whatever fault, or a check that fails, holds back the steps that need it;
+    the others go on. Killed at any moment and run again, the tables end as if it had not been killed. Raises `BadInput`
+    when nothing is declared, when `at` has no zone and for a day that no log has, and `Locked` while another run works
+    on this warehouse.
     """
     _need_known_year(day)
     if at.tzinfo is None:

@@ -101,7 +101,7 @@ def _ingest(source: SourceSpec) -> Callable[[Morning], Done]:
             return Done("skipped", "the section names neither files nor a query nor a folder in_place")
         taken = take_in(morning.warehouse, source, as_of=morning.at)
         if taken.doubled:
-            told = _doubled(source, taken.doubled)
+            told = _doubled(taken.doubled)
             morning.alerts.append(Alert("ingest", source.spec.table, "warn", told, float(len(taken.doubled))))
             return Done("warned", f"{taken.told}; {told}", taken.rows)
         return Done("done" if taken.files and taken.rows else "current", taken.told, taken.rows)
@@ -109,11 +109,11 @@ def _ingest(source: SourceSpec) -> Callable[[Morning], Done]:
     return work
 
 
-def _doubled(source: SourceSpec, files: Sequence[str]) -> str:
+def _doubled(files: Sequence[str]) -> str:
     more = f" and {len(files) - 1:,} more files were" if len(files) > 1 else " was"
     return (
-        f"{files[0]}{more} changed after {'they' if len(files) > 1 else 'it'} had been taken in, and no column is their "
-        f"event_id: rows that were changed there count beside the old ones. Map an id of theirs in [ingest], such as "
+        f"{files[0]}{more} changed after having been taken in, and no column is their event_id: rows that were changed "
+        f"there count beside the old ones. Map an id of theirs in [ingest], such as "
         f"columns = {{event_id = 'order_id'}}, and take the days in anew"
     )
 

@@ -324,8 +324,8 @@ class ClickHouse:
             return module.get_client(interface="chdb", path=str(self._spec.path))
         except Exception as fault:  # chdb has no exceptions of its own
             raise UnreadableSource(
-                f"The folder {self._spec.path} cannot be opened as an embedded ClickHouse: {_first_line(fault)}. End what "
-                f"has it open, mend its rights, or give [publish.{self._spec.name}] another url."
+                f"The folder {self._spec.path} cannot be opened as an embedded ClickHouse: {_first_line(fault)}. "
+                f"End what has it open, mend its rights, or give [publish.{self._spec.name}] another url."
             ) from fault
 
     def _close(self) -> None:
