@@ -160,3 +160,19 @@ def test_values_of_users_are_not_named_by_a_check(shop, root):
 )
 def test_ids_go_from_a_sentence_and_what_looks_like_them_stays(text, after):
     assert without(text, list(patterns(["c017", "long-one-42", "a.b+c(d)"]))) == after
+
+
+@pytest.mark.parametrize(
+    "kind", ['kind = "null_share"\ncolumn = "ltv_14"', 'kind = "drop"\nmax_drop = 0.5', 'kind = "rows"']
+)
+def test_a_check_of_a_mistyped_table_fails_and_says_what_was_meant(shop, root, kind):
+    text = f'{SETTINGS}\n[checks.typo]\ntable = "predictons"\n{kind}\n'
+    report = ran(root, declared_in(shop / "orders", text))
+    assert (verdicts(report)["check typo"], report.exit_status) == ("failed", 2)
+    assert told(report, "check typo").endswith("is not there and no section makes. Did you mean 'predictions'?")
+
+
+def test_a_check_of_a_table_that_is_not_made_yet_is_skipped(shop, tmp_path):
+    text = f'{SETTINGS}\n[checks.later]\ntable = "predictions"\nkind = "null_share"\ncolumn = "ltv_14"\n'
+    report = ran(tmp_path / "young", declared_in(shop / "orders", text), date(2024, 9, 12))
+    assert verdicts(report)["check later"] == "skipped"

@@ -167,7 +167,7 @@ def told_of(store, user):
     told = f"note is something else than the values allowed: '{user}' (2), 'met {user}' (1)"
     outcome = Outcome("check notes", "failed", told, None, 0.1, LATER)
     alert = Alert("check", "notes", "fail", told, 0.5, 0.0)
-    write_account(store, RunReport(date(2025, 5, 8), (outcome,), (alert,)))
+    write_account(store, RunReport(date(2025, 5, 8), (outcome,), (alert,)), at=LATER)
 
 
 def test_accounts_and_cached_histories_lose_the_id_and_the_search_agrees(store):

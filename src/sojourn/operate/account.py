@@ -1,9 +1,10 @@
 """What became of a day's steps comes in; tables `runs` and `alerts`, which keep it, come out."""
 
 import re
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any
@@ -71,11 +72,6 @@ class RunReport:
         return sum(each.seconds for each in self.outcomes)
 
 
-def now() -> datetime:
-    """The instant, for the account alone: no table of data hangs on it."""
-    return datetime.now(UTC)
-
-
 def sentence_of(fault: Exception) -> str:
     """The fault in one line, fit to be kept: without the text of rows, and where it is none of ours, with its place."""
     if isinstance(fault, SojournError):
@@ -89,23 +85,23 @@ def sentence_of(fault: Exception) -> str:
     )
 
 
-def write_account(warehouse: Warehouse, report: RunReport) -> RunReport:
-    """Have the day's alerts be the report's, and add its outcomes to table `runs` as one more attempt.
+def write_account(warehouse: Warehouse, report: RunReport, *, at: datetime) -> RunReport:
+    """Have the day's alerts be the report's, and add its outcomes to table `runs` as one more attempt; `at` is now.
 
     Where either cannot be written the report that comes back has one more outcome, which says so: what was done is
     told all the same.
     """
-    report = _tried(report, "account of alerts", lambda told: write_alerts(warehouse, told.alerts, day=told.day))
-    return _tried(report, "account", lambda told: _write_runs(warehouse, told.day, told.outcomes))
+    report = _tried(report, "account of alerts", at, lambda told: write_alerts(warehouse, told.alerts, day=told.day))
+    return _tried(report, "account", at, lambda told: _write_runs(warehouse, told.day, told.outcomes))
 
 
-def _tried(report: RunReport, name: str, write: Callable[[RunReport], None]) -> RunReport:
-    begun = now()
+def _tried(report: RunReport, name: str, at: datetime, write: Callable[[RunReport], None]) -> RunReport:
+    started = time.perf_counter()
     try:
         write(report)
     except SojournError as fault:
-        taken = (now() - begun).total_seconds()
-        outcome = Outcome(name, "failed", sentence_of(fault), None, taken, begun, is_mistake=True)
+        taken = time.perf_counter() - started
+        outcome = Outcome(name, "failed", sentence_of(fault), None, taken, at, is_mistake=True)
         return RunReport(report.day, (*report.outcomes, outcome), report.alerts)
     return report
 

@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 
 from sojourn.core import BadInput
 from sojourn.operate._local import on_duckdb
-from sojourn.operate.account import Outcome, RunReport, now, sentence_of, write_account
+from sojourn.operate.account import Outcome, RunReport, sentence_of, write_account
 from sojourn.operate.alerts import Alert
 from sojourn.operate.declared import Declared
 from sojourn.operate.steps import Morning, Step, steps_of
@@ -23,14 +23,15 @@ def run_day(
     day: date,
     at: datetime,
     tell: Callable[[str], None] = lambda _: None,
+    clock: Callable[[], datetime] | None = None,
 ) -> RunReport:
     """Do what is declared for a business day, and only what is stale; write the account to tables `runs` and `alerts`.
 
     `at` (with a zone) is when rows that are taken in are learned of. `tell` hears the name of each step before it
-    begins. A step that cannot be done, for whatever fault, or a check that fails, holds back the steps that need it;
-    the others go on. Killed at any moment and run again, the tables end as if it had not been killed. Raises `BadInput`
-    when nothing is declared, when `at` has no zone and for a day that no log has, and `Locked` while another run works
-    on this warehouse.
+    begins; `clock` tells when that is, for the account, which says `at` without it. A step that cannot be done, for
+    whatever fault, or a check that fails, holds back the steps that need it; the others go on. Killed at any moment and
+    run again, the tables end as if it had not been killed. Raises `BadInput` when nothing is declared, when `at` has no
+    zone and for a day that no log has, and `Locked` while another run works on this warehouse.
     """
     _need_known_year(day)
     if at.tzinfo is None:
@@ -42,11 +43,11 @@ def run_day(
             "[rollups.user], [lifetime] or [checks.rows]."
         )
     with exclusive(warehouse.root / "_locks" / "_run.lock", what=f"The warehouse {warehouse.root}"):
-        morning = Morning(warehouse, declared, day, at)
+        morning = Morning(warehouse, declared, day, at, clock=clock)
         outcomes = _all_steps(steps, morning, tell)
         report = RunReport(day, tuple(outcomes), tuple(morning.alerts))
         tell(f"{day} account")
-        return write_account(on_duckdb(warehouse), report)
+        return write_account(on_duckdb(warehouse), report, at=morning.now())
 
 
 def run_days(
@@ -57,6 +58,7 @@ def run_days(
     end: date,
     at: datetime,
     tell: Callable[[str], None] = lambda _: None,
+    clock: Callable[[], datetime] | None = None,
     ended: Callable[[RunReport], None] = lambda _: None,
 ) -> list[RunReport]:
     """`run_day` for every business day in [start, end), one by one; a day that fails does not stop the next.
@@ -70,7 +72,7 @@ def run_days(
     days = [start + timedelta(days=number) for number in range((end - start).days)]
     reports = []
     for day in days:
-        reports.append(run_day(warehouse, declared, day=day, at=at, tell=tell))
+        reports.append(run_day(warehouse, declared, day=day, at=at, tell=tell, clock=clock))
         ended(reports[-1])
     return reports
 
@@ -81,7 +83,9 @@ def _all_steps(steps: Sequence[Step], morning: Morning, tell: Callable[[str], No
     for step in steps:
         blocked = [failed[part] for part in step.needs if part in failed]
         if blocked:
-            outcomes.append(Outcome(step.name, "held back", f"since {sorted(blocked)[0]!r} failed", None, 0.0, now()))
+            outcomes.append(
+                Outcome(step.name, "held back", f"since {sorted(blocked)[0]!r} failed", None, 0.0, morning.now())
+            )
             failed.setdefault(step.part, sorted(blocked)[0])
             continue
         tell(f"{morning.day} {step.name}")
@@ -93,7 +97,7 @@ def _all_steps(steps: Sequence[Step], morning: Morning, tell: Callable[[str], No
 
 
 def _one_step(step: Step, morning: Morning) -> Outcome:
-    begun, started = now(), time.perf_counter()
+    begun, started = morning.now(), time.perf_counter()
     try:
         done = step.work(morning)
     except Exception as fault:

@@ -50,13 +50,21 @@ class Done:
 
 @dataclass
 class Morning:
-    """One morning's work: the day that has closed, when rows are learned of, and the alerts gathered so far."""
+    """One morning's work: the day that has closed, when rows are learned of, and the alerts gathered so far.
+
+    `clock` tells the time for the account; without one it stands still at `at`.
+    """
 
     warehouse: Warehouse
     declared: Declared
     day: date
     at: datetime
     alerts: list[Alert] = field(default_factory=list)
+    clock: Callable[[], datetime] | None = None
+
+    def now(self) -> datetime:
+        """The time at which the account says that a step began."""
+        return self.at if self.clock is None else self.clock()
 
     @property
     def as_of(self) -> date:
