@@ -14,10 +14,13 @@ FOLDER = "_published"
 def remember(warehouse: Warehouse, spec: PublishSpec) -> None:
     """Write the place down before anything is sent there; its tables are all that were ever published to it."""
     path = record_of(warehouse, spec)
-    before = _read(path).tables if path.exists() else ()
-    tables = tuple(sorted({*before, *spec.tables}))
-    if not path.exists() or _read(path) != spec.with_changes(tables=tables):
-        write_text(path, spec.with_changes(tables=tables).to_json())
+    before = _read(path) if path.exists() else None
+    tables = tuple(sorted({*(before.tables if before else ()), *spec.tables}))
+    # An erasure may be called from another folder.
+    url = spec.url if spec.is_server else f"{'chdb:' if spec.is_embedded else ''}{spec.path}"
+    now = spec.with_changes(tables=tables, url=url)
+    if before != now:
+        write_text(path, now.to_json())
 
 
 def reached(warehouse: Warehouse, declared: Sequence[PublishSpec]) -> list[PublishSpec]:

@@ -142,7 +142,7 @@ def _guards(token: str | None) -> list[Any]:
 
 
 def _add_states(app: "FastAPI", source: Source, scorer: Scorer | None) -> None:
-    @app.get("/health", tags=["state"])
+    @app.get("/health", tags=["state"], response_model_exclude_none=True)
     async def health() -> Health:
         """Whether the process is up, and whether what it serves from answers."""
         fault = await _fault_of(source)
