@@ -204,7 +204,7 @@ def _small_disk(shop: Shop, expected: dict[str, str]) -> list[tuple[bool, int]]:
 
 
 def _lost_replies(shop: Shop) -> list[tuple[bool, int]]:
-    """Predictions published through a proxy that loses the first two replies of each kind: rows too few or too many."""
+    """Predictions published through a proxy that loses up to two replies of each kind: rows too few or too many."""
     from sojourn.operate import PublishSpec, publish
     from sojourn.operate.publishing.clickhouse import ClickHouse
     from sojourn.warehouse import Warehouse
@@ -221,7 +221,7 @@ def _lost_replies(shop: Shop) -> list[tuple[bool, int]]:
             proxy.close()
             with ClickHouse(spec.with_changes(url=f"http://127.0.0.1:{port}")) as place:
                 [(rows,)] = place._rows(f"SELECT count() FROM s{nth}.predictions")
-            found.append((proxy.lost == 2, abs(int(rows) - expected)))
+            found.append((proxy.lost > 0, abs(int(rows) - expected)))
     return found
 
 
