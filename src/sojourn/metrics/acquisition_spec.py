@@ -147,4 +147,9 @@ def acquisition_from(settings: Mapping[str, Any]) -> dict[str, AcquisitionSpec]:
     boards = section.get("boards", {}) if isinstance(section, Mapping) else None
     if not isinstance(boards, Mapping) or set(section) - {"boards"}:
         raise BadSpec("[acquisition] declares boards and nothing else: write [acquisition.boards.users].")
+    strange = [name for name, values in boards.items() if not isinstance(values, Mapping)]
+    if strange:
+        raise BadSpec(
+            f"[acquisition.boards] has {strange[0]!r}, which is no table: write [acquisition.boards.{strange[0]}]."
+        )
     return {name: AcquisitionSpec(**{"name": name, **values}) for name, values in (boards or {"users": {}}).items()}
