@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sojourn.core import BadInput, SojournError, need
-from sojourn.dashboard.choices import choices
+from sojourn.dashboard.choices import choices, known
 from sojourn.dashboard.filters import Filters
-from sojourn.dashboard.layout import as_csv, body, control_bar, problem, skeleton
+from sojourn.dashboard.layout import as_csv, body, control_bar, notice, problem, skeleton
 from sojourn.dashboard.pages import VIEWS
 from sojourn.dashboard.parts import View
 from sojourn.dashboard.reader import Reader
@@ -161,6 +161,7 @@ def _filled(reader: Reader, name: str, query: str) -> tuple[Any, str]:
         view = view_of(name)
         filters = Filters.from_query(query).only(view.controls)
         with reader.one_look():
+            filters, notices = known(reader, view, filters)
             made = body(view, reader, filters)
     except SojournError as mistake:
         return problem(str(mistake)), str(mistake)
@@ -171,7 +172,8 @@ def _filled(reader: Reader, name: str, query: str) -> tuple[Any, str]:
             "other pages still work."
         )
         return problem(told), told
-    return html.Div(made, **{"data-query": query}), f"{view.title} is shown."
+    told = " ".join([*notices, f"{view.title} is shown."])
+    return html.Div([*map(notice, notices), made], **{"data-query": query}), told
 
 
 def _serve_csv(server: Any, reader: Reader) -> None:
@@ -183,6 +185,9 @@ def _serve_csv(server: Any, reader: Reader) -> None:
             view = view_of(page)
             filters = Filters.from_query(request.query_string.decode()).only(view.controls)
             with reader.one_look():
+                filters, notices = known(reader, view, filters)
+                if notices:
+                    raise BadInput(" ".join(notices))
                 made = view.part(chart).make(reader, filters)
         except SojournError as mistake:
             return Response(f"{mistake}\n", status=404, mimetype="text/plain")

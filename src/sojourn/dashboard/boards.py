@@ -85,7 +85,8 @@ def funnels(reader: Reader) -> list[str]:
     places = reader.kept(f"places/{table}", tables=[table], make=lambda: reader.warehouse.places(table))
     if not places:
         return []
-    held = held_of(reader, "funnel_", grain="month")
+    grain = next(each for each in reversed(GRAINS) if any(place["grain"] == each for place in places))
+    held = held_of(reader, "funnel_", grain=grain)
     return reader.asked(f"SELECT DISTINCT funnel FROM {held} ORDER BY 1", stamps=[reader.stamp(table)])[
         "funnel"
     ].to_list()

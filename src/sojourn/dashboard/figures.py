@@ -1,25 +1,31 @@
 """The charts of the pages, as Plotly figures: small tables in, one look out; nothing unfinished is drawn as done."""
 
-from collections.abc import Mapping, Sequence
-from datetime import date
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime, timedelta
 from functools import cache
 from typing import Any
 
 import polars as pl
 
+from sojourn.dashboard.numbers import figure_text, money_digits
 from sojourn.dashboard.spec import Grain
 from sojourn.evaluate.theme import COLORS, color_of, plotly_template
 
 IMMATURE = "not over yet, or not seen whole"
+FEW = 14  # points that each get a dot
+MOST_TICKS = 6  # as many dates as a phone's width holds
+DAY_MS = 86_400_000
+PERIOD_MS = {"day": DAY_MS, "week": 7 * DAY_MS, "month": 30 * DAY_MS}
 HEAT = ["#f3f7f8", "#cfe1e8", "#9bc3d2", "#5b93a9", "#2a7390", "#0f5f7d", "#0a4259"]
 GREY = ["#f2f1ed", "#d5d4cd"]
+BAD = "#c2453a"
 
 
 def blank() -> Any:
     """A figure with nothing in it; `in_our_look` dresses it when it is done."""
     import plotly.graph_objects as go
 
-    layout = {"template": None, "hovermode": "x unified", "margin": {"l": 4, "r": 8, "t": 30, "b": 4}}
+    layout = {"template": None, "hovermode": "x unified", "margin": {"l": 4, "r": 8, "t": 14, "b": 4}}
     return go.Figure(layout=layout)
 
 
@@ -50,18 +56,22 @@ def time_chart(
     by: str | None = None,
     order: Sequence[str] = (),
 ) -> Any:
-    """`value` by `start`, one line or stack of bars for each value of `by`; dotted or hatched where not `mature`.
+    """`value` by `start`, one line or stack of bars for each value of `by`; open and dotted, or hatched, where not
+    `mature`.
 
     A value of `by` has the colour of its place in `order`, so that it has the same in every chart.
     """
     figure = blank()
     parts = [(name, 0, table)] if by is None else _parts(table, by, order)
+    form = number_format(style, unit, values=table["value"])
     for label, place, part in parts:
-        add = _add_bars if bars else _add_line
-        add(figure, part, label=label, color=color_of(place), form=number_format(style, unit))
-    figure.update_layout(showlegend=by is not None, barmode="stack", legend_traceorder="normal")
+        if bars:
+            _add_bars(figure, part, label=label, color=color_of(place), form=form, grain=grain)
+        else:
+            _add_line(figure, part, label=label, color=color_of(place), form=form)
+    figure.update_layout(showlegend=by is not None, barmode="stack")
     number_axis(figure, style=style, unit=unit)
-    return time_axis(figure, grain)
+    return time_axis(figure, grain, table["start"])
 
 
 def _parts(table: pl.DataFrame, by: str, order: Sequence[str]) -> list[tuple[str, int, pl.DataFrame]]:
@@ -73,24 +83,44 @@ def _parts(table: pl.DataFrame, by: str, order: Sequence[str]) -> list[tuple[str
 
 
 def _add_line(figure: Any, part: pl.DataFrame, *, label: str, color: str, form: str) -> None:
+    """A line through what is over; dotted to what is not, which stands as an open circle of its own."""
     days, values, over = part["start"].to_list(), part["value"].to_list(), part["mature"].to_list()
     firm = [value if done else None for value, done in zip(values, over, strict=True)]
-    hover = f"%{{y:{form}}}"
-    line = {"color": color, "width": 2.4, "shape": "linear"}
-    figure.add_scatter(x=days, y=firm, name=label, mode="lines", line=line, hovertemplate=hover, legendgroup=label)
-    if all(over):
-        return
-    # The last figure that is over joins the two lines.
-    near = [done and at + 1 < len(over) and not over[at + 1] for at, done in enumerate(over)]
-    soft = [value if near[at] or not over[at] else None for at, value in enumerate(values)]
-    told = ["" if over[at] else f" ({IMMATURE})" for at in range(len(over))]
+    line = {"color": color, "width": 2.4}
     figure.add_scatter(
-        x=days, y=soft, name=label, mode="lines", line={**line, "dash": "dot", "width": 2}, showlegend=False,
-        legendgroup=label, customdata=told, hovertemplate=f"%{{y:{form}}}%{{customdata}}",
+        x=days, y=firm, name=label, mode="lines+markers", line=line, legendgroup=label, hovertemplate=form,
+        marker={"size": _dots(firm), "color": color, "line": {"width": 0}},
+    )  # fmt: skip
+    soft = [None if done else value for value, done in zip(values, over, strict=True)]
+    if all(value is None for value in soft):
+        return
+    # The figures beside what is not over join the two lines, at the beginning of history as at its end.
+    near = [at for at, done in enumerate(over) if done and not all(over[max(0, at - 1) : at + 2])]
+    joined = [value if not over[at] or at in near else None for at, value in enumerate(values)]
+    figure.add_scatter(
+        x=days, y=joined, name=label, mode="lines", line={**line, "dash": "dot", "width": 2}, showlegend=False,
+        legendgroup=label, hoverinfo="skip",
+    )  # fmt: skip
+    ring = {"symbol": "circle-open", "color": color, "size": _dots(soft, 7), "line": {"width": 1.8}}
+    figure.add_scatter(
+        x=days, y=soft, name=label, mode="markers", marker=ring, showlegend=False, legendgroup=label,
+        hovertemplate=f"{form} ({IMMATURE})",
     )  # fmt: skip
 
 
-def _add_bars(figure: Any, part: pl.DataFrame, *, label: str, color: str, form: str) -> None:
+def _dots(values: Sequence[float | None], size: int = 5) -> int | list[int]:
+    """The size of each point's dot: all where they are few, else those alone, which no line would show."""
+    there = [value is not None for value in values]
+    if sum(there) <= FEW:
+        return size
+    alone = [
+        here and not any(there[max(0, at - 1) : at]) and not any(there[at + 1 : at + 2])
+        for at, here in enumerate(there)
+    ]
+    return [size if each else 0 for each in alone]
+
+
+def _add_bars(figure: Any, part: pl.DataFrame, *, label: str, color: str, form: str, grain: Grain) -> None:
     over = part["mature"].to_list()
     pattern = {
         "shape": ["" if done else "/" for done in over],
@@ -102,7 +132,7 @@ def _add_bars(figure: Any, part: pl.DataFrame, *, label: str, color: str, form: 
     told = ["" if done else f" ({IMMATURE})" for done in over]
     figure.add_bar(
         x=part["start"].to_list(), y=part["value"].to_list(), name=label, marker={"color": color, "pattern": pattern},
-        customdata=told, hovertemplate=f"%{{y:{form}}}%{{customdata}}",
+        customdata=told, hovertemplate=f"{form}%{{customdata}}", width=0.72 * PERIOD_MS[grain], legendgroup=label,
     )  # fmt: skip
 
 
@@ -112,10 +142,10 @@ def stacked_chart(table: pl.DataFrame, *, grain: Grain, states: Mapping[str, tup
     for state, (label, color, sign) in states.items():
         part = table.filter(pl.col("state") == state)
         signed = part.with_columns(value=pl.col("value") * sign)
-        _add_bars(figure, signed, label=label, color=color, form=",.0f")
-    figure.update_layout(barmode="relative", showlegend=True, legend_traceorder="normal")
+        _add_bars(figure, signed, label=label, color=color, form="%{y:,.0f}", grain=grain)
+    figure.update_layout(barmode="relative", showlegend=True)
     number_axis(figure, style="number", unit="")
-    return time_axis(figure, grain)
+    return time_axis(figure, grain, table["start"])
 
 
 def triangle_chart(table: pl.DataFrame, *, grain: Grain, style: str = "percent", unit: str = "") -> Any:
@@ -124,18 +154,19 @@ def triangle_chart(table: pl.DataFrame, *, grain: Grain, style: str = "percent",
     cohorts = table["cohort"].unique().sort(descending=True).to_list()
     ages = table["age"].unique().sort().to_list()
     labels = [day_words(day, grain) for day in cohorts]
-    form = ".0%" if style == "percent" else f"{'$' if unit == '$' else ''},.3~s"
     few = len(ages) <= 26 and len(cohorts) <= 32
     seen = table.filter("mature")["value"]
     high = float(seen.max() or 1.0) if seen.len() else 1.0  # type: ignore[arg-type]
+    number = ".0%" if style == "percent" else ".3~s" if high >= 1000 else ",.0f" if high >= 100 else ",.2f"
+    form = f"{unit}%{{z:{number}}}"
     for mature, scale in ((True, HEAT), (False, GREY)):
         cells = _grid(table.filter(pl.col("mature") == mature), cohorts, ages)
         if not any(value is not None for row in cells for value in row):
             continue
         figure.add_heatmap(
             z=cells, x=ages, y=labels, colorscale=scale, showscale=False, xgap=2, ygap=2, zmin=0, zmax=high,
-            texttemplate=f"%{{z:{form}}}" if few else None, textfont={"size": 11},
-            hovertemplate=f"%{{y}}<br>{grain} %{{x}}: %{{z:{form}}}{'' if mature else f' ({IMMATURE})'}<extra></extra>",
+            texttemplate=form if few else None, textfont={"size": 11},
+            hovertemplate=f"%{{y}}<br>{grain} %{{x}}: {form}{'' if mature else f' ({IMMATURE})'}<extra></extra>",
             hoverongaps=False,
         )  # fmt: skip
     figure.update_layout(hovermode="closest")
@@ -163,6 +194,7 @@ def curve_chart(
     """`value` by `x` with the band from `low` to `high` where the table has one; one curve for each value of `by`."""
     figure = blank()
     parts = [("", 0, table)] if by is None else _parts(table, by, order)
+    form = number_format(style, unit, values=table["value"])
     for label, place, part in parts:
         color = color_of(place)
         if "low" in part.columns:
@@ -175,7 +207,7 @@ def curve_chart(
         figure.add_scatter(
             x=part[x].to_list(), y=part["value"].to_list(), name=label, mode="lines+markers", marker={"size": 5},
             line={"color": color, "width": 2.2}, legendgroup=label,
-            hovertemplate=f"%{{y:{number_format(style, unit)}}}",
+            hovertemplate=form,
         )  # fmt: skip
     figure.update_layout(showlegend=by is not None)
     number_axis(figure, style=style, unit=unit)
@@ -231,58 +263,59 @@ def hours_chart(table: pl.DataFrame, *, days: Sequence[str]) -> Any:
     return figure.update_yaxes(showgrid=False, autorange="reversed", type="category", ticklen=4)
 
 
-def waterfall_chart(table: pl.DataFrame, *, style: str, unit: str) -> Any:
-    """How a figure went from one period to another: `label`, `change`, and its `kind` (start, part, end)."""
+def effects_chart(table: pl.DataFrame, *, style: str, unit: str) -> Any:
+    """What each `label` added (`change`), as bars from zero, the first on top; the `kind` 'sum' is all of them."""
     figure = blank()
-    kinds = {"start": "absolute", "part": "relative", "end": "total"}
-    figure.add_waterfall(
-        x=table["label"].to_list(), y=table["change"].to_list(), measure=[kinds[kind] for kind in table["kind"]],
-        increasing={"marker": {"color": COLORS["good"]}}, decreasing={"marker": {"color": "#c2453a"}},
-        totals={"marker": {"color": COLORS["bar"]}}, connector={"line": {"color": COLORS["line"], "width": 1}},
-        hovertemplate=f"%{{x}}: %{{y:{number_format(style, unit)}}}<extra></extra>",
+    colors = {True: COLORS["good"], False: BAD}
+    sums = [COLORS["bar"] if kind == "sum" else colors[change >= 0] for kind, change in zip(
+        table["kind"], table["change"], strict=True)]  # fmt: skip
+    texts = [_effect_text(change, style=style, unit=unit) for change in table["change"]]
+    figure.add_bar(
+        x=table["change"].to_list(), y=table["label"].to_list(), orientation="h", marker_color=sums, text=texts,
+        textposition="outside", cliponaxis=False, hovertemplate="%{y}: %{text}<extra></extra>",
+        textfont={"size": 12, "color": COLORS["ink"]},
     )  # fmt: skip
-    figure.update_layout(showlegend=False, hovermode="closest")
-    number_axis(figure, style=style, unit=unit)
-    figure.update_xaxes(showgrid=False, type="category")
-    return _from_near(figure, table)
+    low, high = min(0.0, *table["change"]), max(0.0, *table["change"])
+    room = 0.24 * ((high - low) or 1.0)  # for the texts at the ends of the bars
+    ends = [low - room if low else 0.0, high + room if high else room]
+    figure.update_layout(showlegend=False, hovermode="closest", bargap=0.34)
+    figure.update_xaxes(range=ends, showgrid=False, showticklabels=False, zeroline=True, zerolinecolor=COLORS["other"])
+    return figure.update_yaxes(autorange="reversed", type="category", showgrid=False, ticklen=4)
 
 
-def _from_near(figure: Any, table: pl.DataFrame) -> Any:
-    """The axis from near the lowest level: changes of a few per cent would not be seen from zero."""
-    levels, level = [], 0.0
-    for kind, change in table.select("kind", "change").iter_rows():
-        level = level + change if kind == "part" else float(change or level)
-        levels.append(level)
-    low, high = min(levels), max(levels)
-    room = (high - low) or abs(high) or 1.0
-    return figure.update_yaxes(range=[max(0.0, low - room), high + 0.25 * room])
+def _effect_text(change: float, *, style: str, unit: str) -> str:
+    if not change:
+        return "0"
+    if style == "percent":
+        return f"{'−' if change < 0 else '+'}{abs(100 * change):.2f} pts"
+    return f"{'' if change < 0 else '+'}{figure_text(change, unit=unit)}"
 
 
 def bar_chart(table: pl.DataFrame, *, x: str, style: str = "number", unit: str = "", x_title: str = "") -> Any:
     """`value` by `x`, with `predicted` as a mark where the table has one."""
     figure = blank()
-    form = number_format(style, unit)
+    form = number_format(style, unit, values=table["value"])
     name = "Observed" if "predicted" in table.columns else ""
     figure.add_bar(
         x=table[x].to_list(), y=table["value"].to_list(), name=name, marker_color=COLORS["bar"],
-        hovertemplate=f"%{{y:{form}}}",
+        hovertemplate=form,
     )  # fmt: skip
     if "predicted" in table.columns:
         mark = {"symbol": "diamond", "size": 10, "color": color_of(1), "line": {"width": 1.5, "color": "#fff"}}
         figure.add_scatter(
             x=table[x].to_list(), y=table["predicted"].to_list(), name="Forecast", mode="markers", marker=mark,
-            hovertemplate=f"%{{y:{form}}}",
+            hovertemplate=form, cliponaxis=False,
         )  # fmt: skip
     figure.update_layout(showlegend="predicted" in table.columns)
     number_axis(figure, style=style, unit=unit)
     return figure.update_xaxes(title_text=x_title, showgrid=False, type="category")
 
 
-def number_format(style: str, unit: str) -> str:
-    """The d3 format of a number of this style; money carries its unit in the axis, as d3 knows only one."""
+def number_format(style: str, unit: str, *, values: Iterable[float | None]) -> str:
+    """Plotly's template of a number of this style, of these values; money has its unit and as many digits as needed."""
     if style == "percent":
-        return ".1%"
-    return f"{'$' if unit == '$' else ''},.3~s" if style == "short" else f"{'$' if unit == '$' else ''},.4~g"
+        return "%{y:.1%}"
+    return f"{unit}%{{y:,.{money_digits(values)}f}}" if unit else "%{y:,.4~r}"
 
 
 def number_axis(figure: Any, *, style: str, unit: str) -> Any:
@@ -295,14 +328,25 @@ def number_axis(figure: Any, *, style: str, unit: str) -> Any:
     return figure.update_yaxes(rangemode="tozero", nticks=6, zeroline=False, tickformat=form, tickprefix=unit)
 
 
-def time_axis(figure: Any, grain: Grain) -> Any:
-    """The axis of days: ticks as people say dates, and the whole date where the mouse is."""
+def time_axis(figure: Any, grain: Grain, starts: Iterable[date]) -> Any:
+    """The axis of periods: a tick below the beginning of one, never between two, with the year where it is new."""
+    every = sorted(set(starts))
     hover = {"day": "%a %d %b %Y", "week": "week of %d %b %Y", "month": "%B %Y"}[grain]
-    stops = [
-        {"dtickrange": [None, 86_400_000 * 27], "value": "%-d %b"},
-        {"dtickrange": [86_400_000 * 27, None], "value": "%b %Y"},
-    ]
-    return figure.update_xaxes(showgrid=False, hoverformat=hover, nticks=8, tickformatstops=stops, type="date")
+    step = -(-len(every) // MOST_TICKS) or 1
+    shown = every[::-1][::step][::-1]
+    years = [None, *(day.year for day in shown)]
+    texts = [f"{day:%b}" if grain == "month" else f"{day.day} {day:%b}" for day in shown]
+    texts = [text if years[at] == shown[at].year else f"{text}<br>{shown[at].year}" for at, text in enumerate(texts)]
+    margin = timedelta(milliseconds=0.6 * PERIOD_MS[grain])
+    ends = [instant(every[0]) - margin, instant(every[-1]) + margin] if every else None
+    return figure.update_xaxes(
+        showgrid=False, hoverformat=hover, type="date", tickmode="array", tickvals=shown, ticktext=texts, range=ends
+    )
+
+
+def instant(day: date) -> datetime:
+    """The beginning of a day, as Plotly counts."""
+    return datetime(day.year, day.month, day.day)  # noqa: DTZ001
 
 
 def day_words(day: date, grain: Grain) -> str:

@@ -56,6 +56,36 @@
     true,
   );
 
+  /* A key of the legend hides what it stands for, and shows it again. */
+  document.addEventListener("click", function (event) {
+    const key = event.target.closest(".sj-key");
+    if (!key) return;
+    const plot = key.closest(".sj-panel").querySelector(".js-plotly-plot");
+    if (!plot || !window.Plotly) return;
+    const shown = key.getAttribute("aria-pressed") !== "true";
+    const named = (trace) => (trace.legendgroup || trace.name) === key.dataset.group;
+    const places = plot.data.map((trace, at) => (named(trace) ? at : -1)).filter((at) => at >= 0);
+    key.setAttribute("aria-pressed", String(shown));
+    window.Plotly.restyle(plot, { visible: shown }, places);
+  });
+
+  /* A table wider than its panel says so, as a phone shows no scroll bar. */
+  function lookAtTables() {
+    for (const table of document.querySelectorAll(".sj-table")) {
+      const hidden = table.scrollWidth - table.clientWidth - table.scrollLeft;
+      table.classList.toggle("sj-wide", table.scrollWidth > table.clientWidth + 1);
+      table.classList.toggle("sj-more", hidden > 4);
+    }
+  }
+  let waiting = 0;
+  function soon() {
+    cancelAnimationFrame(waiting);
+    waiting = requestAnimationFrame(lookAtTables);
+  }
+  window.addEventListener("resize", soon);
+  document.addEventListener("scroll", soon, true);
+  new MutationObserver(soon).observe(document.documentElement, { childList: true, subtree: true });
+
   document.addEventListener("submit", function (event) {
     if (event.target.id === "filter-form") event.preventDefault();
   });

@@ -8,9 +8,9 @@ from sojourn.dashboard.boards import dimension_values, grain_of, metric, publish
 from sojourn.dashboard.figures import day_words, time_chart, words
 from sojourn.dashboard.filters import Filters
 from sojourn.dashboard.homes import CATALOGUE
+from sojourn.dashboard.numbers import figure_text
 from sojourn.dashboard.parts import Cell, Drawn, Part, Tile, Tone, Width, nothing
 from sojourn.dashboard.reader import Reader
-from sojourn.evaluate.formats import number_text
 from sojourn.evaluate.parts import Style
 from sojourn.metrics import ACQUISITION_METRICS, METRICS, MetricSpec
 
@@ -107,7 +107,7 @@ def tile_of(name: str, reader: Reader, filters: Filters, *, more_is: Tone = "goo
     change, tone = change_of(latest, before, style=style, more_is=more_is)
     period = day_words(over["start"][-1], grain)
     against = f"{'week of ' if grain == 'week' else ''}{period}"
-    text = number_text(latest, style=style, unit=unit)
+    text = figure_text(latest, style=style, unit=unit)
     return Tile(spec.title, text, change, tone, against, values[-26:], definition_of(name))
 
 
@@ -120,7 +120,7 @@ def change_of(latest: float | None, before: float | None, *, style: Style, more_
         told = f"{'−' if moved < 0 else '+'}{abs(100 * moved):.1f} pts"
     else:
         moved = latest / before - 1
-        told = number_text(moved, style="change")
+        told = figure_text(moved, style="change")
     if abs(moved) < 0.0005:
         return told, "calm"
     return told, more_is if moved > 0 else ("bad" if more_is == "good" else "good")

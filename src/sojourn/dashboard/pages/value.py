@@ -8,10 +8,10 @@ import polars as pl
 from sojourn.core import MissingTable
 from sojourn.dashboard.figures import bar_chart, words
 from sojourn.dashboard.filters import Filters
+from sojourn.dashboard.numbers import figure_text
 from sojourn.dashboard.parts import Cell, Drawn, Part, Tile, View, nothing
 from sojourn.dashboard.reader import Reader
 from sojourn.dashboard.scores import PREDICTIONS, Scores, at_risk, latest_scores, score_days, scores_of, value_cube
-from sojourn.evaluate.formats import number_text
 
 Make = Callable[[Reader, Filters], Drawn]
 RISK = (
@@ -33,21 +33,21 @@ def _tiles(reader: Reader, filters: Filters) -> list[Tile]:
     unit, days = reader.spec.unit, scores.horizon_days
     top = float(cube.filter(pl.col("decile") == 1)["value"].sum() or 0)
     shown = (
-        number_text(users),
-        number_text(value, unit=unit),
-        number_text(value / users if users else None, unit=unit),
+        figure_text(users),
+        figure_text(value, unit=unit),
+        figure_text(value / users if users else None, unit=unit),
     )
-    held = number_text(top / value if value else None, style="percent")
+    held = figure_text(top / value if value else None, style="percent")
     told = f"scored as of {scores.as_of}"
-    spread = f"users' ranges sum to {number_text(low, unit=unit)} to {number_text(high, unit=unit)}"
+    spread = f"users' ranges sum to {figure_text(low, unit=unit)} to {figure_text(high, unit=unit)}"
     return [
         Tile("Users scored", shown[0], against=told, definition=VALUE_RULE),
         Tile(f"Predicted spend, {days} days", shown[1], against=spread, definition=VALUE_RULE),
         Tile("Predicted spend per user", shown[2], against=f"in {days} days", definition=VALUE_RULE),
         Tile("Held by the top tenth", held, against="of predicted spend"),
         Tile(
-            "Spenders at risk", number_text(risk_users), definition=RISK,
-            against=f"{number_text(risk_value, unit=unit)} of predicted spend",
+            "Spenders at risk", figure_text(risk_users), definition=RISK,
+            against=f"{figure_text(risk_value, unit=unit)} of predicted spend",
         ),
     ]  # fmt: skip
 
@@ -86,7 +86,7 @@ def _observed(reader: Reader, filters: Filters) -> Drawn:
     )
     ratio = float(table["observed"].sum()) / float(table["predicted"].sum() or 1)
     told = (
-        f"Scored as of {scores.as_of}: all users together spent {number_text(ratio, style='percent')} of the forecast."
+        f"Scored as of {scores.as_of}: all users together spent {figure_text(ratio, style='percent')} of the forecast."
     )
     note = (
         f"{told} All users: a forecast of the past is not parted by filters."
@@ -137,13 +137,12 @@ def _list(reader: Reader, filters: Filters) -> Drawn:
     cells = {
         "user_id": Cell("User"),
         **{dim: _dim_cell(dim) for dim in dims},
-        "value": Cell(f"Predicted spend, {scores.horizon_days} days", "number", 2, unit),
-        "low": Cell("Low", "number", 2, unit),
-        "high": Cell("High", "number", 2, unit),
+        "value": Cell(f"Predicted spend, {scores.horizon_days} days", "number", None, unit),
+        "low": Cell("Low", "number", None, unit),
+        "high": Cell("High", "number", None, unit),
         "risk": Cell(f"Chance to slip away, {scores.churn_days} days", "percent", 0),
     }
-    note = f"{number_text(float(min(12, table.height)))} of {number_text(float(table.height))}; the CSV holds them all."
-    return Drawn(table, cells=cells, said="The most valuable users at risk.", note=note)
+    return Drawn(table, cells=cells, said="The most valuable users at risk.")
 
 
 def _dim_cell(dim: str) -> Cell:
@@ -158,9 +157,9 @@ def _top(reader: Reader, filters: Filters) -> Drawn:
     cells = {
         "decile": Cell("Tenth", "number", 0),
         "users": Cell("Users", "number", 0),
-        "value": Cell(f"Predicted spend, {scores.horizon_days} days", "number", 0, reader.spec.unit),
+        "value": Cell(f"Predicted spend, {scores.horizon_days} days", "number", None, reader.spec.unit),
         "risk_users": Cell("At risk", "number", 0),
-        "risk_value": Cell("Spend at risk", "number", 0, reader.spec.unit),
+        "risk_value": Cell("Spend at risk", "number", None, reader.spec.unit),
     }
     return Drawn(table, cells=cells, said="Users, value and risk by tenth.")
 
