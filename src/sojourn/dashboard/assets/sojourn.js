@@ -24,6 +24,8 @@
   window.dash_clientside = Object.assign({}, window.dash_clientside, {
     sojourn: {
       restore: function () {
+        const header = document.getElementById("header");
+        if (header) header.setAttribute("role", "banner");
         const here = document.querySelector("#nav-bar a.active");
         if (here) here.scrollIntoView({ block: "nearest", inline: "center" });
         const context = window.dash_clientside.callback_context;

@@ -55,9 +55,9 @@ NO_FUNNEL = "No funnel is declared. Declare one: [metrics.boards.users.funnels.c
 def funnel_steps(reader: Reader, filters: Filters) -> pl.DataFrame:
     """Each funnel's newest period that is over: a row a step, of users who took their first step in that period.
 
-    `funnel`, `start`, `step`, `step_name`, `users`, `share` (of the first step), `of_previous` (of the step before; null for the first) and
-    `share_before` (of the first step, in the period before; null without one that is over). Periods are never summed:
-    whoever begins in two of them would count twice.
+    `funnel`, `start`, `step`, `step_name`, `users`, `share` (of the first step), `of_previous` (of the step before;
+    null for the first) and `share_before` (of the first step, in the period before; null without one that is over).
+    Periods are never summed: whoever begins in two of them would count twice.
     """
     rows = []
     for name in funnels(reader):
