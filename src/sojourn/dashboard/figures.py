@@ -211,41 +211,55 @@ def curve_chart(
         )  # fmt: skip
     figure.update_layout(showlegend=by is not None)
     number_axis(figure, style=style, unit=unit)
-    return figure.update_xaxes(title_text=x_title, showgrid=False)
+    return _age_axis(figure, x_title, table[x])
 
 
-def payback_chart(table: pl.DataFrame, *, grain: Grain) -> Any:
-    """Share of cost paid back by `age` in days, a colour a `cohort`: `value` solid, `forecast` dashed, its band."""
+def cohort_chart(table: pl.DataFrame, *, grain: Grain, style: str, unit: str = "", even: bool = False) -> Any:
+    """A figure by `age` in days, a colour a `cohort`: `value` solid, `forecast` dashed in its band; `even` marks 1."""
     figure = blank()
-    for index, ((cohort,), part) in enumerate(table.partition_by("cohort", as_dict=True, maintain_order=True).items()):
+    form = number_format(style, unit, values=table["value"])
+    known = table.filter(pl.any_horizontal(pl.col("value", "forecast").is_not_null()))
+    for index, ((cohort,), part) in enumerate(known.partition_by("cohort", as_dict=True, maintain_order=True).items()):
         color, label = color_of(index), day_words(cohort, grain)
         seen, ahead = part.filter(pl.col("value").is_not_null()), part.filter(pl.col("forecast").is_not_null())
         if ahead.height and seen.height:
             # The forecast begins where the observed ends, so that the line does not jump over nothing.
             ahead = ahead.filter(pl.col("age") > seen["age"].max())
         if ahead.height:
-            xs = ahead["age"].to_list()
-            band = ahead["high"].to_list() + ahead["low"].to_list()[::-1]
-            figure.add_scatter(
-                x=xs + xs[::-1], y=band, fill="toself", fillcolor=faded(color), line={"width": 0}, hoverinfo="skip",
-                showlegend=False, mode="lines", legendgroup=label,
-            )  # fmt: skip
-            figure.add_scatter(
-                x=xs, y=ahead["forecast"].to_list(), name=f"{label}, forecast", mode="lines",
-                showlegend=seen.is_empty(),
-                line={"color": color, "width": 2, "dash": "dash"}, legendgroup=label, hovertemplate="%{y:.0%}",
-            )  # fmt: skip
+            _add_forecast(figure, ahead, color=color, label=label, form=form)
         figure.add_scatter(
-            x=seen["age"].to_list(), y=seen["value"].to_list(), name=label, mode="lines", legendgroup=label,
-            line={"color": color, "width": 2.4}, hovertemplate="%{y:.0%}",
+            x=seen["age"].to_list(), y=seen["value"].to_list(), name=label, mode="lines+markers", legendgroup=label,
+            line={"color": color, "width": 2.4}, hovertemplate=form,
+            marker={"size": _dots(seen["value"].to_list()), "color": color},
         )  # fmt: skip
-    figure.add_hline(y=1, line={"color": COLORS["muted"], "width": 1, "dash": "dot"})
-    figure.add_annotation(
-        x=1, xref="paper", y=1, text="paid back", showarrow=False, xanchor="right", yanchor="bottom",
-        font={"size": 12, "color": COLORS["muted"]},
+    if even:
+        figure.add_hline(y=1, line={"color": COLORS["muted"], "width": 1, "dash": "dot"})
+        figure.add_annotation(
+            x=1, xref="paper", y=1, text="paid back", showarrow=False, xanchor="right", yanchor="bottom",
+            font={"size": 12, "color": COLORS["muted"]},
+        )  # fmt: skip
+    figure.update_layout(showlegend=True)
+    number_axis(figure, style=style, unit=unit)
+    return _age_axis(figure, "Days since acquisition", known["age"])
+
+
+def _age_axis(figure: Any, title: str, ages: pl.Series) -> Any:
+    """The axis of ages: whole ones, each of them where they are few."""
+    few = {"dtick": 1} if ages.n_unique() <= FEW else {"nticks": 10}
+    return figure.update_xaxes(title_text=title, showgrid=False, zeroline=False, tickformat=",d", **few)
+
+
+def _add_forecast(figure: Any, ahead: pl.DataFrame, *, color: str, label: str, form: str) -> None:
+    xs = ahead["age"].to_list()
+    band = ahead["high"].to_list() + ahead["low"].to_list()[::-1]
+    figure.add_scatter(
+        x=xs + xs[::-1], y=band, fill="toself", fillcolor=faded(color), line={"width": 0}, hoverinfo="skip",
+        showlegend=False, mode="lines", legendgroup=label,
     )  # fmt: skip
-    number_axis(figure, style="percent", unit="")
-    return figure.update_xaxes(title_text="Days since acquisition", showgrid=False)
+    figure.add_scatter(
+        x=xs, y=ahead["forecast"].to_list(), name=f"{label}, forecast", mode="lines", showlegend=False,
+        line={"color": color, "width": 2, "dash": "dash"}, legendgroup=label, hovertemplate=form,
+    )  # fmt: skip
 
 
 def hours_chart(table: pl.DataFrame, *, days: Sequence[str]) -> Any:
@@ -257,6 +271,22 @@ def hours_chart(table: pl.DataFrame, *, days: Sequence[str]) -> Any:
         z=cells, x=[f"{hour:02d}" for hour in range(24)], y=list(days), colorscale=HEAT, showscale=False,
         xgap=2, ygap=2,
         zmin=0, hovertemplate="%{y}, %{x}:00: %{z:,.0f}<extra></extra>",
+    )  # fmt: skip
+    figure.update_layout(hovermode="closest")
+    figure.update_xaxes(title_text="Hour of the day", showgrid=False, type="category", ticklen=2)
+    return figure.update_yaxes(showgrid=False, autorange="reversed", type="category", ticklen=4)
+
+
+def place_hours_chart(table: pl.DataFrame, *, value: str, places: Sequence[str]) -> Any:
+    """A share, `value`, by `place` (down, in this order) and `hour` (across, '00' to '23'); blank where it is null."""
+    figure = blank()
+    hours = [f"{hour:02d}" for hour in range(24)]
+    found = {(place, hour): share for place, hour, share in table.select("place", "hour", value).iter_rows()}
+    cells = [[found.get((place, hour)) for hour in hours] for place in places]
+    figure.add_heatmap(
+        z=cells, x=hours, y=[words(place) for place in places], colorscale=HEAT, showscale=False, xgap=2, ygap=2,
+        zmin=0, zmax=1, hoverongaps=False, hovertemplate="%{y}, %{x}:00: %{z:.1%}<extra></extra>",
+        texttemplate="%{z:.0%}", textfont={"size": 11},
     )  # fmt: skip
     figure.update_layout(hovermode="closest")
     figure.update_xaxes(title_text="Hour of the day", showgrid=False, type="category", ticklen=2)
@@ -324,7 +354,7 @@ def number_axis(figure: Any, *, style: str, unit: str) -> Any:
         return figure.update_yaxes(rangemode="tozero", nticks=6, zeroline=False, tickformat=".0%")
     # "~s" writes 0.3 as 300m, for milli: what is small is written out.
     high = max((abs(value) for trace in figure.data for value in trace.y or () if value is not None), default=0.0)
-    form = "~s" if high >= 1000 else ",.0f" if high >= 10 else ",.2~f"
+    form = "~s" if high >= 1000 else ",.0f" if high >= 10 else ",.2f" if unit else ",.2~f"
     return figure.update_yaxes(rangemode="tozero", nticks=6, zeroline=False, tickformat=form, tickprefix=unit)
 
 

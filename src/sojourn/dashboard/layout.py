@@ -260,7 +260,7 @@ def control_bar(view: View, choices: Choices) -> Any:
     from dash import dcc, html
 
     def field(name: str, label: str, control: Any) -> Any:
-        hidden = "" if name in view.controls else " sj-hidden"
+        hidden = "" if name in view.controls and (name != "board" or len(choices["board"]) > 1) else " sj-hidden"
         return html.Div([html.Label(label, htmlFor=f"filter-{name}"), control], className=f"sj-field{hidden}")
 
     def choice(name: str, label: str) -> Any:
@@ -274,11 +274,12 @@ def control_bar(view: View, choices: Choices) -> Any:
     clear = html.Button("Clear", id="filter-clear", className="sj-clear", type="button", title="Clear every filter")
     return html.Form(
         [
+            choice("board", "Board"),
             typed("from", "From", "date"),
             typed("to", "To", "date"),
             choice("grain", "Period"),
             choice("channel", "Channel"),
-            choice("segment", "Segment"),
+            choice("segment", "Campaign" if view.name == "acquisition" else "Segment"),
             typed("user", "User", "text", placeholder="User id", autoComplete="off"),
             clear,
             dcc.Store(id="filters"),

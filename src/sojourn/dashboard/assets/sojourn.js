@@ -1,8 +1,8 @@
 /* The filters and the address of a page are one: what is chosen goes into the address, and the address into the filters. */
 (function () {
   "use strict";
-  const NAMES = ["from", "to", "grain", "channel", "segment", "user"];
-  const SELECTS = ["grain", "channel", "segment"];
+  const NAMES = ["board", "from", "to", "grain", "channel", "segment", "user"];
+  const SELECTS = ["board", "grain", "channel", "segment"];
 
   function unchosen(name) {
     return SELECTS.includes(name) ? "all" : "";
@@ -35,6 +35,11 @@
       changed: function (...values) {
         const query = write(values);
         const address = window.location.pathname + (query ? "?" + query : "") + window.location.hash;
+        const before = new URLSearchParams(window.location.search).get("board");
+        if (before !== new URLSearchParams(query).get("board")) {
+          window.location.assign(address); // another board has other channels and segments to choose from
+          return window.dash_clientside.no_update;
+        }
         window.history.replaceState(window.history.state, "", address);
         const shown = document.querySelector("#page-body [data-query]");
         return shown && shown.dataset.query === query ? window.dash_clientside.no_update : query;

@@ -1,9 +1,11 @@
 """What several pages do alike: a metric over time as a panel, its latest figure as a tile, its definition in words."""
 
 from collections.abc import Callable, Sequence
+from datetime import date
 
 import polars as pl
 
+from sojourn.dashboard.acquired import COSTS_FIRST
 from sojourn.dashboard.boards import dimension_values, grain_of, metric, published
 from sojourn.dashboard.figures import day_words, time_chart, words
 from sojourn.dashboard.filters import Filters
@@ -11,6 +13,7 @@ from sojourn.dashboard.homes import CATALOGUE
 from sojourn.dashboard.numbers import figure_text
 from sojourn.dashboard.parts import Cell, Drawn, Part, Tile, Tone, Width, nothing
 from sojourn.dashboard.reader import Reader
+from sojourn.dashboard.spec import Grain
 from sojourn.evaluate.parts import Style
 from sojourn.metrics import ACQUISITION_METRICS, METRICS, MetricSpec
 
@@ -19,7 +22,6 @@ EDGES = (
     "once; late rows repair the days they "
     "belong to; test accounts and excluded rows are left out. What is not over yet is dotted, hatched or grey."
 )
-COSTS_FIRST = "What users cost and bring back has not been worked out yet. Do so: sojourn metrics acquisition"
 
 
 def definition_of(name: str) -> str:
@@ -105,10 +107,14 @@ def tile_of(name: str, reader: Reader, filters: Filters, *, more_is: Tone = "goo
     values = over["value"].to_list()
     latest, before = values[-1], values[-2] if len(values) > 1 else None
     change, tone = change_of(latest, before, style=style, more_is=more_is)
-    period = day_words(over["start"][-1], grain)
-    against = f"{'week of ' if grain == 'week' else ''}{period}"
+    against = period_words(over["start"][-1], grain)
     text = figure_text(latest, style=style, unit=unit)
     return Tile(spec.title, text, change, tone, against, values[-26:], definition_of(name))
+
+
+def period_words(day: date, grain: Grain) -> str:
+    """The period that begins on this day, as a tile says it."""
+    return f"{'week of ' if grain == 'week' else ''}{day_words(day, grain)}"
 
 
 def change_of(latest: float | None, before: float | None, *, style: Style, more_is: Tone = "good") -> tuple[str, Tone]:

@@ -51,7 +51,7 @@ def _tiles(reader: Reader, filters: Filters) -> list[Tile]:
     if spend is not None:
         tiles.append(Tile("Net spend", figure_text(spend, unit=unit)))
     if reader.has(PREDICTIONS):
-        scores, row = latest_scores(reader), user_scores(reader, filters.user)
+        scores, row = latest_scores(reader, Filters()), user_scores(reader, filters.user)
         if row.height:
             low, high = (figure_text(row[f"{scores.value}_{end}"][0], unit=unit) for end in ("low", "high"))
             value, risk = (

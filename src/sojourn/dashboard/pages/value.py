@@ -5,13 +5,13 @@ from datetime import date, timedelta
 
 import polars as pl
 
-from sojourn.core import MissingTable
+from sojourn.core import EmptyInput, MissingTable
 from sojourn.dashboard.figures import bar_chart, words
 from sojourn.dashboard.filters import Filters
 from sojourn.dashboard.numbers import figure_text
 from sojourn.dashboard.parts import Cell, Drawn, Part, Tile, View, nothing
 from sojourn.dashboard.reader import Reader
-from sojourn.dashboard.scores import PREDICTIONS, Scores, at_risk, latest_scores, score_days, scores_of, value_cube
+from sojourn.dashboard.scores import PREDICTIONS, Scores, at_risk, days_between, latest_scores, scores_of, value_cube
 
 Make = Callable[[Reader, Filters], Drawn]
 RISK = (
@@ -27,10 +27,14 @@ VALUE_RULE = (
 def _tiles(reader: Reader, filters: Filters) -> list[Tile]:
     if not reader.has(PREDICTIONS):
         return []
+    try:
+        days_between(reader, filters)
+    except EmptyInput:  # every panel says so
+        return []
     scores, cube = value_cube(reader, filters)
     users, value, low, high = (float(cube[name].sum() or 0) for name in ("users", "value", "low", "high"))
     risk_users, risk_value = float(cube["risk_users"].sum() or 0), float(cube["risk_value"].sum() or 0)
-    unit, days = reader.spec.unit, scores.horizon_days
+    unit, horizon = reader.spec.unit, scores.horizon_days
     top = float(cube.filter(pl.col("decile") == 1)["value"].sum() or 0)
     shown = (
         figure_text(users),
@@ -38,12 +42,13 @@ def _tiles(reader: Reader, filters: Filters) -> list[Tile]:
         figure_text(value / users if users else None, unit=unit),
     )
     held = figure_text(top / value if value else None, style="percent")
-    told = f"scored as of {scores.as_of}"
+    days = len(days_between(reader, filters))
+    told = f"as of {scores.as_of}" + (f", the newest of {days} days of scoring" if days > 1 else "")
     spread = f"users' ranges sum to {figure_text(low, unit=unit)} to {figure_text(high, unit=unit)}"
     return [
         Tile("Users scored", shown[0], against=told, definition=VALUE_RULE),
-        Tile(f"Predicted spend, {days} days", shown[1], against=spread, definition=VALUE_RULE),
-        Tile("Predicted spend per user", shown[2], against=f"in {days} days", definition=VALUE_RULE),
+        Tile(f"Predicted spend, {horizon} days", shown[1], against=spread, definition=VALUE_RULE),
+        Tile("Predicted spend per user", shown[2], against=f"in {horizon} days", definition=VALUE_RULE),
         Tile("Held by the top tenth", held, against="of predicted spend"),
         Tile(
             "Spenders at risk", figure_text(risk_users), definition=RISK,
@@ -66,7 +71,7 @@ def _deciles(reader: Reader, filters: Filters) -> Drawn:
 
 
 def _observed(reader: Reader, filters: Filters) -> Drawn:
-    found = _judged(reader)
+    found = _judged(reader, filters)
     if found is None:
         return nothing(
             "No forecast is old enough to be judged: its days are not over yet. It will appear here once they are."
@@ -96,12 +101,12 @@ def _observed(reader: Reader, filters: Filters) -> Drawn:
     return Drawn(table, figure, said=told, note=note)
 
 
-def _judged(reader: Reader) -> tuple[Scores, date] | None:
-    """The newest predictions with a horizon that is over, and the end of it."""
+def _judged(reader: Reader, filters: Filters) -> tuple[Scores, date] | None:
+    """The newest predictions between the filters' days with a horizon that is over, and the end of it."""
     if not reader.has(PREDICTIONS) or not reader.has("events"):
         return None
     known = date.fromisoformat(reader.warehouse.places("events")[-1]["day"]) + timedelta(days=1)
-    for as_of in reversed(score_days(reader)):
+    for as_of in reversed(days_between(reader, filters)):
         columns = reader.warehouse.engine.columns(
             f"SELECT * FROM {reader.warehouse.relation(PREDICTIONS, only=[{'as_of': str(as_of)}])}"
         )
@@ -169,8 +174,8 @@ def _needs_scores(make: Make) -> Make:
 
     def made(reader: Reader, filters: Filters) -> Drawn:
         try:
-            latest_scores(reader)
-        except MissingTable as mistake:
+            latest_scores(reader, filters)
+        except (EmptyInput, MissingTable) as mistake:
             return nothing(str(mistake))
         return make(reader, filters)
 
@@ -203,5 +208,5 @@ VALUE = View(
         Part("tenths", "Value and risk by tenth", f"{VALUE_RULE} {RISK}", _needs_scores(_top)),
     ),
     tiles=_tiles,
-    controls=("channel", "segment"),
+    controls=("from", "to", "channel", "segment"),
 )
