@@ -26,12 +26,12 @@ from sojourn.warehouse import Warehouse
 SPENT: dict[int, int] = {}
 PAGES = ("overview", "retention", "value", "engagement")
 # Resolves with the milliseconds from now (or from the start of the page) until the charts of these filters are painted.
-PAINTED = """([query, since]) => new Promise((done) => {
+PAINTED = """([query, since, inView]) => new Promise((done) => {
   const look = () => {
     const body = document.querySelector(`#page-body [data-query="${query}"]`);
-    const graphs = body ? Array.from(body.querySelectorAll(".dash-graph")) : [];
-    const plots = graphs.map((each) => each.querySelector(".js-plotly-plot"));
-    const painted = (plot) => plot && plot.querySelector(".main-svg") && !plot.stale;
+    const seen = (plot) => !inView || (plot.getBoundingClientRect().top < innerHeight);
+    const plots = body ? Array.from(body.querySelectorAll(".sj-plot")).filter(seen) : [];
+    const painted = (plot) => plot.querySelector(".main-svg") && plot.painted === plot.dataset.figure;
     const there = body && plots.length && plots.every(painted);
     if (!there || document.querySelector("#page-body[data-dash-is-loading=true]")) return requestAnimationFrame(look);
     requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - since)));

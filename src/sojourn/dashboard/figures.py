@@ -1,8 +1,10 @@
 """The charts of the pages, as Plotly figures: small tables in, one look out; nothing unfinished is drawn as done."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from functools import cache
+from math import isfinite
 from typing import Any
 
 import polars as pl
@@ -14,6 +16,7 @@ from sojourn.evaluate.theme import COLORS, color_of, plotly_template
 IMMATURE = "not over yet, or not seen whole"
 FEW = 14  # points that each get a dot
 MOST_TICKS = 6  # as many dates as a phone's width holds
+NUMBERS = 54  # pixels for the figures of an axis, the longest being as "−$999k"
 DAY_MS = 86_400_000
 PERIOD_MS = {"day": DAY_MS, "week": 7 * DAY_MS, "month": 30 * DAY_MS}
 HEAT = ["#f3f7f8", "#cfe1e8", "#9bc3d2", "#5b93a9", "#2a7390", "#0f5f7d", "#0a4259"]
@@ -30,19 +33,38 @@ def blank() -> Any:
 
 
 @cache
-def _look() -> dict[str, Any]:
+def look_of_all() -> dict[str, Any]:
+    """The Plotly template of every chart, as plain values."""
     look: dict[str, Any] = plotly_template().to_plotly_json()
     return look
 
 
-def in_our_look(figure: Any, *, height: int) -> dict[str, Any]:
-    """The figure as plain values, of this height, in the look of every page.
+def _room(figure: Any, **sides: int) -> Any:
+    """Room for the labels of the axes, in pixels: Plotly draws a chart twice to find out itself."""
+    figure.update_layout(margin=sides)
+    figure.update_xaxes(automargin=False)
+    return figure.update_yaxes(automargin=False)
 
-    Plotly checks a template word by word each time it is given one: a fifth of the time that a page takes.
-    """
+
+def in_our_look(figure: Any, *, height: int) -> dict[str, Any]:
+    """The figure as plain values, of this height; a page carries the look of all once, and its script adds it."""
     plain: dict[str, Any] = figure.to_plotly_json()
-    plain["layout"] |= {"template": _look(), "height": height, "autosize": True}
+    plain["layout"].pop("template", None)
+    plain["layout"] |= {"height": height, "autosize": True}
     return plain
+
+
+def as_json(plain: Any) -> str:
+    """Plain values as JSON: days as people write them, and null for what is no number."""
+
+    def finite(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: finite(each) for key, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [finite(each) for each in value]
+        return None if isinstance(value, float) and not isfinite(value) else value
+
+    return json.dumps(finite(plain), default=lambda day: day.isoformat(), separators=(",", ":"), allow_nan=False)
 
 
 def time_chart(
@@ -158,7 +180,8 @@ def triangle_chart(table: pl.DataFrame, *, grain: Grain, style: str = "percent",
     seen = table.filter("mature")["value"]
     high = float(seen.max() or 1.0) if seen.len() else 1.0  # type: ignore[arg-type]
     number = ".0%" if style == "percent" else ".3~s" if high >= 1000 else ",.0f" if high >= 100 else ",.2f"
-    form = f"{unit}%{{z:{number}}}"
+    # The unit inside of the format: before it, it would stand in empty cells too.
+    form = f"%{{z:{'$' if unit == '$' else ''}{number}}}"
     for mature, scale in ((True, HEAT), (False, GREY)):
         cells = _grid(table.filter(pl.col("mature") == mature), cohorts, ages)
         if not any(value is not None for row in cells for value in row):
@@ -173,6 +196,7 @@ def triangle_chart(table: pl.DataFrame, *, grain: Grain, style: str = "percent",
     figure.update_xaxes(
         title_text=f"{grain.capitalize()}s since the first", side="top", showgrid=False, ticklen=0, nticks=14
     )
+    _room(figure, l=86, t=50)
     return figure.update_yaxes(showgrid=False, type="category", autorange="reversed", nticks=18, ticklen=4)
 
 
@@ -245,6 +269,7 @@ def cohort_chart(table: pl.DataFrame, *, grain: Grain, style: str, unit: str = "
 
 def _age_axis(figure: Any, title: str, ages: pl.Series) -> Any:
     """The axis of ages: whole ones, each of them where they are few."""
+    _room(figure, l=NUMBERS, b=52)
     few = {"dtick": 1} if ages.n_unique() <= FEW else {"nticks": 10}
     return figure.update_xaxes(title_text=title, showgrid=False, zeroline=False, tickformat=",d", **few)
 
@@ -273,6 +298,7 @@ def hours_chart(table: pl.DataFrame, *, days: Sequence[str]) -> Any:
         zmin=0, hovertemplate="%{y}, %{x}:00: %{z:,.0f}<extra></extra>",
     )  # fmt: skip
     figure.update_layout(hovermode="closest")
+    _room(figure, l=86, b=46)
     figure.update_xaxes(title_text="Hour of the day", showgrid=False, type="category", ticklen=2)
     return figure.update_yaxes(showgrid=False, autorange="reversed", type="category", ticklen=4)
 
@@ -338,6 +364,7 @@ def bar_chart(table: pl.DataFrame, *, x: str, style: str = "number", unit: str =
         )  # fmt: skip
     figure.update_layout(showlegend="predicted" in table.columns)
     number_axis(figure, style=style, unit=unit)
+    _room(figure, l=NUMBERS, b=52)
     return figure.update_xaxes(title_text=x_title, showgrid=False, type="category")
 
 
@@ -369,6 +396,7 @@ def time_axis(figure: Any, grain: Grain, starts: Iterable[date]) -> Any:
     texts = [text if years[at] == shown[at].year else f"{text}<br>{shown[at].year}" for at, text in enumerate(texts)]
     margin = timedelta(milliseconds=0.6 * PERIOD_MS[grain])
     ends = [instant(every[0]) - margin, instant(every[-1]) + margin] if every else None
+    _room(figure, l=NUMBERS, b=42)
     return figure.update_xaxes(
         showgrid=False, hoverformat=hover, type="date", tickmode="array", tickvals=shown, ticktext=texts, range=ends
     )

@@ -8,7 +8,7 @@ import polars as pl
 from sojourn.core import SojournError
 from sojourn.dashboard.boards import grain_of, published, span
 from sojourn.dashboard.choices import ALL, Choices
-from sojourn.dashboard.figures import day_words, in_our_look
+from sojourn.dashboard.figures import as_json, day_words, in_our_look, look_of_all
 from sojourn.dashboard.filters import Filters
 from sojourn.dashboard.numbers import money_digits
 from sojourn.dashboard.parts import Cell, Drawn, Part, Tile, View, drawn
@@ -18,16 +18,16 @@ from sojourn.evaluate.formats import table_cells
 from sojourn.evaluate.parts import Column, Table
 from sojourn.evaluate.theme import COLORS
 
-GRAPH = {"displayModeBar": False, "responsive": True, "doubleClick": False, "showTips": False}
-
 
 def body(view: View, reader: Reader, filters: Filters) -> Any:
     """Everything below the filters of one page, for these filters."""
     from dash import html
 
     panels = [panel(view, part, reader, filters) for part in view.parts]
+    # The charts are drawn by sojourn.js, those in the window first; what they have in common is sent once.
+    look = html.Div(id="sj-look", hidden=True, **{"data-look": as_json(look_of_all())})
     return html.Div(
-        [*_range(view, reader, filters), *_tiles(view, reader, filters), html.Div(panels, className="sj-grid")]
+        [look, *_range(view, reader, filters), *_tiles(view, reader, filters), html.Div(panels, className="sj-grid")]
     )
 
 
@@ -86,22 +86,22 @@ def panel(view: View, part: Part, reader: Reader, filters: Filters) -> Any:
 
 
 def _inside(part: Part, made: Drawn, name: str, address: str) -> Any:
-    from dash import dcc, html
+    from dash import html
 
     if made.empty is not None:
         return html.Div(html.P(made.empty), className="sj-empty", role="note")
     if made.figure is None:
         return html.Div([_table(made, part.title), *_cut(made, address), *_note(made)])
     figure = in_our_look(made.figure, height=part.height)
-    graph = dcc.Graph(
+    legend = _legend(figure)
+    graph = html.Div(
         id=f"{name}-graph",
-        figure=figure,
-        config=GRAPH,
-        responsive=True,
+        className="sj-plot",
         style={"height": f"{part.height}px"},
+        **{"data-figure": as_json(figure)},
     )
     said = made.said or part.title
-    return html.Div([*_legend(figure), html.Div(graph, role="img", **{"aria-label": said}), *_note(made)])
+    return html.Div([*legend, html.Div(graph, role="img", **{"aria-label": said}), *_note(made)])
 
 
 def _legend(figure: dict[str, Any]) -> list[Any]:

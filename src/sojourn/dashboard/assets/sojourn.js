@@ -63,6 +63,55 @@
     true,
   );
 
+  /* Charts: those in the window are drawn first, the others when there is nothing else to do. */
+  const CONFIG = { displayModeBar: false, responsive: true, doubleClick: false, showTips: false };
+  let plotly = null;
+  function withPlotly() {
+    plotly ||= new Promise((done, fail) => {
+      const script = document.createElement("script");
+      script.src = document.getElementById("sj-plotly").href;
+      script.onload = () => done(window.Plotly);
+      script.onerror = fail;
+      document.head.append(script);
+    });
+    return plotly;
+  }
+  /* Plotly takes long to start: it does while the server makes the page, so right after that has been asked for. */
+  const ask = window.fetch;
+  window.fetch = function (...asked) {
+    const answer = ask.apply(this, asked);
+    if (String(asked[0].url || asked[0]).includes("_dash-update-component")) setTimeout(withPlotly);
+    return answer;
+  };
+  function draw(box, Plotly) {
+    const told = box.dataset.figure;
+    if (box.told === told || !box.isConnected) return;
+    box.told = told;
+    const figure = JSON.parse(told);
+    figure.layout.template = JSON.parse(document.getElementById("sj-look").dataset.look);
+    Plotly.react(box, figure.data, figure.layout, CONFIG).then(() => (box.painted = told));
+  }
+  const idle = window.requestIdleCallback || ((then) => setTimeout(then, 50));
+  function isSeen(box) {
+    const place = box.getBoundingClientRect();
+    return place.top < window.innerHeight && place.bottom > 0;
+  }
+  function drawAll() {
+    const boxes = Array.from(document.querySelectorAll(".sj-plot")).filter((box) => box.told !== box.dataset.figure);
+    if (!boxes.length) return;
+    withPlotly().then((Plotly) => {
+      boxes.filter(isSeen).forEach((box) => draw(box, Plotly));
+      const rest = boxes.filter((box) => !isSeen(box));
+      const next = () => {
+        const box = rest.shift();
+        if (!box) return;
+        draw(box, Plotly);
+        idle(next);
+      };
+      idle(next);
+    });
+  }
+
   /* A key of the legend hides what it stands for, and shows it again. */
   document.addEventListener("click", function (event) {
     const key = event.target.closest(".sj-key");
@@ -77,7 +126,8 @@
   });
 
   /* A table wider than its panel says so, as a phone shows no scroll bar. */
-  function lookAtTables() {
+  function look() {
+    drawAll();
     for (const table of document.querySelectorAll(".sj-table")) {
       const hidden = table.scrollWidth - table.clientWidth - table.scrollLeft;
       table.classList.toggle("sj-wide", table.scrollWidth > table.clientWidth + 1);
@@ -87,11 +137,15 @@
   let waiting = 0;
   function soon() {
     cancelAnimationFrame(waiting);
-    waiting = requestAnimationFrame(lookAtTables);
+    waiting = requestAnimationFrame(look);
   }
   window.addEventListener("resize", soon);
   document.addEventListener("scroll", soon, true);
-  new MutationObserver(soon).observe(document.documentElement, { childList: true, subtree: true });
+  new MutationObserver(soon).observe(document.documentElement, {
+    attributeFilter: ["data-figure"],
+    childList: true,
+    subtree: true,
+  });
 
   document.addEventListener("submit", function (event) {
     if (event.target.id === "filter-form") event.preventDefault();

@@ -9,7 +9,7 @@ from sojourn.dashboard.acquired import COSTS_FIRST
 from sojourn.dashboard.boards import dimension_values, grain_of, metric, published
 from sojourn.dashboard.figures import day_words, time_chart, words
 from sojourn.dashboard.filters import Filters
-from sojourn.dashboard.homes import CATALOGUE
+from sojourn.dashboard.homes import CATALOGUE, dims_of_metric
 from sojourn.dashboard.numbers import figure_text
 from sojourn.dashboard.parts import Cell, Drawn, Part, Tile, Tone, Width, nothing
 from sojourn.dashboard.reader import Reader
@@ -49,7 +49,10 @@ def over_time(
         spec, grain = CATALOGUE[name], grain_of(reader, filters)
         if not published(reader, name):
             return nothing(no_metric(name, reader))
-        by = reader.spec.channel if by_channel and filters.channel is None else None
+        parted = by_channel and filters.channel is None
+        by = (
+            reader.spec.channel if parted and reader.spec.channel in dims_of_metric(reader, name, grain=grain) else None
+        )
         table = metric(reader, name, filters, by=[by] if by else [])
         if by and spec.numerator == "cost":
             # A channel that never cost anything is free, which is no line along the bottom.

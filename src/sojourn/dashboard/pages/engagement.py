@@ -65,7 +65,7 @@ def funnel_steps(reader: Reader, filters: Filters) -> pl.DataFrame:
         starts = table["start"].unique().sort().to_list()
         if not starts:
             continue
-        now, before = (table.filter(pl.col("start") == day) for day in (starts[-1], starts[-2] if starts[1:] else None))
+        now, before = (table.filter(pl.col("start").is_in(days)) for days in (starts[-1:], starts[-2:-1]))
         now = now.sort("step").join(before.select("step", share_before="value"), on="step", how="left")
         previous = pl.col("numerator").shift(1)
         rows.append(

@@ -66,8 +66,12 @@ def _deciles(reader: Reader, filters: Filters) -> Drawn:
         table.select(decile=pl.col("decile").cast(pl.String), value="per_user"), x="decile", style="number",
         unit=reader.spec.unit, x_title="Tenth of all scored users, the most valuable first",
     )  # fmt: skip
-    figure.update_yaxes(title_text=f"Predicted spend per user, {scores.horizon_days} days")
-    return Drawn(table, figure, said="Predicted spend per user by tenth of users, the most valuable first.")
+    return Drawn(
+        table,
+        figure,
+        note=f"Predicted spend per user in {scores.horizon_days} days.",
+        said="Predicted spend per user by tenth of users, the most valuable first.",
+    )
 
 
 def _observed(reader: Reader, filters: Filters) -> Drawn:
