@@ -86,6 +86,23 @@ def test_why_prints_the_parts_largest_first_and_writes_page_and_table(run, shop,
     assert "cpi, week of 2025-03-03 → week of 2025-03-10: 0 → 0.6 (+0.6). south" in told
     assert "<h1>Why did cost per acquired user move?</h1>" in (tmp_path / "why.html").read_text()
     assert (tmp_path / "why.csv").read_text().startswith("channel,value_before,value_after,weight_before")
+    told = run("why", "cpi", "--from", "2025-02-24", "--to", "2025-03-03", "--by", "channel", "--csv", "why.csv")[1]
+    assert "Careful: the week of 2025-02-24 is not mature" in told
+    assert (tmp_path / "why.csv").read_text().splitlines()[1].endswith(",false,true")
+
+
+def test_numbers_of_an_edited_board_are_refused_until_they_are_built_again(run, shop, tmp_path):
+    put_costs(shop, [(START, "south", None, "6", None)])
+    run("acquisition")
+    run("backfill")
+    (tmp_path / "sojourn.toml").write_text(SETTINGS.replace("0.7", "0.6") + "[metrics.boards.users]\namount = '2'\n")
+    asked = ("--from", "2025-03-03", "--to", "2025-03-10", "--by", "channel")
+    assert "Build it anew: sojourn metrics acquisition" in run("why", "cpi", *asked)[2]
+    status, _, said = run("show", "revenue")
+    assert (status, said.count("\n")) == (2, 1)
+    assert "Build it anew: sojourn metrics backfill --rebuild" in said
+    assert run("acquisition")[0] == run("backfill", "--rebuild")[0] == run("show", "revenue")[0] == 0
+    assert run("why", "cpi", *asked)[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -104,6 +121,16 @@ def test_why_prints_the_parts_largest_first_and_writes_page_and_table(run, shop,
             "--where state has no '='",
         ),
         (("rates", "none.csv"), "none.csv cannot be read"),
+        (
+            ("why", "arpu", "--from", "2025-03-03", "--to", "2025-03-10", "--by", "channel", "--board", "usrs"),
+            "There is no board 'usrs'; there are users, market.",
+        ),
+        (
+            ("why", "cpi", "--from", "2025-03-03", "--to", "2025-03-10", "--by", "channel", "--html", "sojourn.toml/a"),
+            "sojourn.toml/a cannot be written",
+        ),
+        (("why", "acquired", "--from", "2025-03-03", "--to", "2025-03-10", "--by", "channel"), "holds no metric"),
+        (("acquisition", "--html", "/proc/none/page.html"), "/proc/none/page.html cannot be written"),
     ],
 )
 def test_mistakes_are_one_sentence_and_status_2(run, shop, words, sentence):

@@ -104,7 +104,18 @@ def why(
     Of a ratio, a segment's part is its rate effect (its own value changed) and its mix effect (its weight did).
     """
     from sojourn.cli.tables import show_frame
-    from sojourn.metrics import WhySpec, acquisition_from, boards_of, metrics_from, why_moved, why_page, write_why
+    from sojourn.core import BadSpec
+    from sojourn.metrics import (
+        MARKET_METRICS,
+        WhySpec,
+        acquisition_from,
+        boards_of,
+        metrics_from,
+        supply_demand_from,
+        why_moved,
+        why_page,
+        write_why,
+    )
 
     settings, store = opened(warehouse, config)
     asked = WhySpec(
@@ -117,14 +128,20 @@ def why(
         age=age,
         where=_pairs(where or []),
     )
-    found = why_moved(store, asked, board=boards_of(store, metrics_from(settings)).get(board))
+    boards, acquisitions = boards_of(store, metrics_from(settings)), acquisition_from(settings)
+    market = supply_demand_from(settings) if "supply_demand" in settings else None
+    sides = {} if market is None else {market.name: market}
+    declared = (sides if name in MARKET_METRICS else acquisitions).get(board)
+    every = list(dict.fromkeys([*boards, *acquisitions, *sides]))
+    if board not in every:
+        raise BadSpec(f"There is no board {board!r}; there are {', '.join(every)}. Say one of them: --board {every[0]}")
+    found = why_moved(store, asked, board=boards.get(board), declared=declared)
     if csv is not None:
         write_why(found, csv)
     if html is not None:
-        boards = acquisition_from(settings)
-        page = why_page(found, currency=boards[board].currency) if board in boards else why_page(found)
-        page.write(html)
-    show_frame(found.table(), found.told())
+        currency = acquisitions[board].currency if board in acquisitions else "USD"
+        why_page(found, currency=currency).write(html)
+    show_frame(found.table().drop("mature_before", "mature_after"), found.told())
 
 
 def checks(store: Any, config: Path | None, board: str | None) -> list[Any]:

@@ -106,13 +106,14 @@ def show(
 def list_metrics(board: BOARD = None, warehouse: WAREHOUSE = Path("warehouse"), config: CONFIG = None) -> None:
     """Print every metric of a board: its name, unit, grains and formula in words."""
     from sojourn.cli.tables import aligned
-    from sojourn.metrics import metrics_of
+    from sojourn.metrics import metrics_of, told_board
 
     _, boards = _boards(warehouse, config, board)
     for spec in boards:
         typer.echo(
             f"board {spec.name}: {spec.entity} of table {spec.source}, by {', '.join(spec.dims) or 'no dimension'}"
         )
+        typer.echo(told_board(spec).replace("`", ""))
         rows = [[each.name, each.unit, ", ".join(each.grains), each.formula] for each in metrics_of(spec).values()]
         typer.echo(aligned(["metric", "unit", "by", "formula"], rows))
 

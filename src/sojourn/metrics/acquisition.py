@@ -96,7 +96,7 @@ def write_acquisition(warehouse: Warehouse, spec: AcquisitionSpec, *, as_of: dat
         tables = {name: table for name, table in tables.items() if name not in NEEDS_COSTS | {"payback"}}
     written = current = 0
     for name, table in tables.items():
-        new, old = publish(warehouse, f"metric_{name}", table, board=spec.name)
+        new, old = publish(warehouse, f"metric_{name}", table, board=spec.name, declared=spec)
         written, current = written + new, current + old
     return AcquisitionReport(done, written, current, cells.cost_outside, predicted_on(warehouse, cells))
 
@@ -134,7 +134,11 @@ def _periods(cells: Cells, *, grain: Grain, week_start: str) -> pl.DataFrame:
     summed = days.group_by(start.alias("start"), *DIMS).agg(pl.col(*sums).sum())
     end = period_end(pl.col("start"), grain=grain)
     wait = pl.duration(days=cells.spec.customer_days)
-    return summed.with_columns(is_over=end <= cells.as_of, is_waited=end + wait <= cells.as_of)
+    # The log may begin within a period: whoever came in its days before that is not in it.
+    is_whole = pl.col("start") >= cells.first
+    return summed.with_columns(
+        is_over=is_whole & (end <= cells.as_of), is_waited=is_whole & (end + wait <= cells.as_of)
+    )
 
 
 def _mature(metric: MetricSpec) -> str:

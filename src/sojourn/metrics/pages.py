@@ -7,8 +7,8 @@ from typing import Literal
 
 import polars as pl
 
-from sojourn.core import UnreadableSource
 from sojourn.evaluate import Chart, Column, Folded, Prose, Report, Table, number_text
+from sojourn.evaluate.scores import write_whole
 from sojourn.metrics.catalogue import Grain, MetricSpec
 from sojourn.metrics.charts import metric_chart
 from sojourn.metrics.spec import BoardSpec
@@ -31,16 +31,11 @@ def told_rows(table: pl.DataFrame, metric: MetricSpec) -> tuple[list[str], list[
 
 def write_table(table: pl.DataFrame, metric: MetricSpec, path: Path, *, kind: Literal["csv", "json"]) -> None:
     """Write a `metric_table` as CSV, or as JSON with the metric's definition beside it."""
-    try:
-        if kind == "csv":
-            table.write_csv(path)
-            return
-        rows = table.with_columns(
-            pl.selectors.date().cast(pl.String), pl.selectors.decimal().cast(pl.Float64)
-        ).to_dicts()
-        path.write_text(json.dumps({"metric": metric.model_dump(mode="json"), "rows": rows}, indent=2) + "\n")
-    except OSError as fault:
-        raise UnreadableSource(f"{path} cannot be written: {fault.strerror}. Choose another place.") from fault
+    if kind == "csv":
+        write_whole(path, table.write_csv())
+        return
+    rows = table.with_columns(pl.selectors.date().cast(pl.String), pl.selectors.decimal().cast(pl.Float64)).to_dicts()
+    write_whole(path, json.dumps({"metric": metric.model_dump(mode="json"), "rows": rows}, indent=2) + "\n")
 
 
 def metric_page(
@@ -50,11 +45,7 @@ def metric_page(
     heads, rows = told_rows(table.tail(MOST_ROWS), metric)
     shown = pl.DataFrame(rows, schema=dict.fromkeys(heads, pl.String), orient="row")
     more = f" The last {MOST_ROWS} of {table.height:,} rows." if table.height > MOST_ROWS else ""
-    activity = "every row" if board.active is None else f"rows where `{board.active.strip()}`"
-    told = (
-        f"**{metric.title}** ({metric.unit}): {metric.formula}.\n\nBoard `{board.name}`: entities are "
-        f"`{board.entity}` of table `{board.source}`; {activity} count as activity."
-    )
+    told = f"**{metric.title}** ({metric.unit}): {metric.formula}.\n\n{told_board(board)}"
     chart = Chart(
         metric_chart(table, metric, grain=grain, by=by), title=_sentence(grain, by), how_to_read=_how_to_read(metric)
     )
@@ -64,6 +55,20 @@ def metric_page(
         subtitle=" to ".join(map(str, table["start"].sort().gather([0, -1]).to_list())),
         parts=(chart, Prose(told), Folded("The table", (Table(shown, columns), Prose(f"* not mature.{more}")))),
     )
+
+
+def told_board(board: BoardSpec) -> str:
+    """A board in words: of whom it tells, what counts as activity, and who and what is left out.
+
+    >>> print(told_board(BoardSpec(active="event = 'launch'", test_accounts=None)))
+    Board `users`: entities are `user_id` of table `events`; rows where `event = 'launch'` count as activity.
+    """
+    activity = "every row counts" if board.active is None else f"rows where `{board.active.strip()}` count"
+    told = f"Board `{board.name}`: entities are `{board.entity}` of table `{board.source}`; {activity} as activity."
+    out = [] if board.exclude is None else [f"rows where `{board.exclude.strip()}`"]
+    if board.test_accounts is not None:
+        out.append(f"accounts that table `{board.portraits}` marks as `{board.test_accounts}`")
+    return f"{told} Left out, and counted in `excluded_events`: {'; '.join(out)}." if out else told
 
 
 def _sentence(grain: Grain, by: Sequence[str]) -> str:
