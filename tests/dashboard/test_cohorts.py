@@ -37,8 +37,8 @@ def test_brackets_count_the_cohorts_between_the_days_that_are_asked_for(app, rea
     first, last = START + timedelta(days=2), START + timedelta(days=9)
     table = PARTS["brackets"].make(reader, Filters(start=first, end=last)).table
     cohorts = app.engine.frame(
-        "SELECT cohort, sum(size) AS size FROM (SELECT DISTINCT ON (cohort, channel, country) cohort, channel, country, "
-        f"size FROM {app.relation('metric_cohorts_users', only=[{'grain': 'day', 'start': '2025-02-05'}])} "
+        "SELECT cohort, sum(size) AS size FROM (SELECT DISTINCT ON (cohort, channel, country) cohort, channel, "
+        f"country, size FROM {app.relation('metric_cohorts_users', only=[{'grain': 'day', 'start': '2025-02-05'}])} "
         f"WHERE cohort BETWEEN DATE '{first}' AND DATE '{last}') GROUP BY cohort"
     )
     assert table.filter(pl.col("days") == "1-7")["users"].item() == cohorts["size"].sum() > 0

@@ -91,6 +91,36 @@ def test_why_prints_the_parts_largest_first_and_writes_page_and_table(run, shop,
     assert (tmp_path / "why.csv").read_text().splitlines()[1].endswith(",false,true")
 
 
+def test_metrics_of_acquisition_are_shown_listed_and_written_as_any_other(run, shop, tmp_path):
+    put_costs(shop, [(START, "south", None, "6", None), (date(2025, 3, 4), "south", None, "2", None)])
+    run("acquisition")
+    status, told, _ = run("show", "ltv_cac", "--grain", "week", "--by", "channel", "--from", "2025-03-03")
+    assert (status, told.splitlines()[0][:20]) == (0, "LTV : CAC (times): m")
+    south = [line.split() for line in told.splitlines() if " south " in line]
+    # Of the two who came on the 4th and the 7th, for 2 in all, one paid 4, of which 0.7 is margin.
+    assert south[0] == ["2025-03-03", "south", "2025-03-03", "0", "2.8", "2", "1.40×"]
+    assert told.splitlines()[1].endswith("value  forecast  forecast_low  forecast_high")
+    assert (
+        run("show", "roas", "--grain", "week", "--csv", "roas.csv", "--json", "roas.json", "--html", "roas.html")[0]
+        == 0
+    )
+    assert (
+        (tmp_path / "roas.csv").read_text().startswith("start,cohort,age,value,numerator,denominator,mature,forecast")
+    )
+    assert "Return on ad spend" in (tmp_path / "roas.html").read_text()
+    listed = run("list")[1]
+    assert "user_id is acquired with its first row where event = 'launch', through the last touch" in listed
+    assert [line.split()[0] for line in listed.splitlines()].count("acquired_margin") == 1
+    for words, sentence in (
+        (("show", "roas", "--board", "drivers"), "Metric 'roas' has no board 'drivers'; there are users."),
+        (("show", "roas"), "is told by week or month, not by day. Ask for --grain month."),
+        (("show", "fill_rate"), "no values of metric 'fill_rate' by day yet. Make them: sojourn metrics supply"),
+    ):
+        status, _, said = run(*words)
+        assert (status, said.count("\n")) == (2, 1)
+        assert sentence in said
+
+
 def test_numbers_of_an_edited_board_are_refused_until_they_are_built_again(run, shop, tmp_path):
     put_costs(shop, [(START, "south", None, "6", None)])
     run("acquisition")

@@ -12,8 +12,16 @@ from sojourn.metrics.catalogue import GRAINS, METRICS, MetricSpec, metrics_of
 from sojourn.metrics.charts import metric_chart
 from sojourn.metrics.check import check_board
 from sojourn.metrics.costs import daily_costs
-from sojourn.metrics.growth_charts import payback_chart, payback_lines, place_hour_chart, retention_chart, why_chart
+from sojourn.metrics.growth_charts import (
+    cohort_chart,
+    payback_chart,
+    payback_lines,
+    place_hour_chart,
+    retention_chart,
+    why_chart,
+)
 from sojourn.metrics.growth_pages import acquisition_page, channel_summary, why_page
+from sojourn.metrics.growth_tables import growth_table
 from sojourn.metrics.pages import metric_page, told_board, told_rows, write_table
 from sojourn.metrics.payback import payback_table
 from sojourn.metrics.rates import put_rates, read_rates
@@ -59,9 +67,11 @@ __all__ = [
     "channel_summary",
     "check_acquisition",
     "check_board",
+    "cohort_chart",
     "daily_costs",
     "day_after_last",
     "default_board",
+    "growth_table",
     "metric_chart",
     "metric_page",
     "metric_relation",

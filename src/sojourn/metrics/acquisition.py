@@ -43,7 +43,7 @@ def _metrics() -> tuple[MetricSpec, ...]:
            formula="margin up to that age / acquired users: the lifetime value so far"),
         of(name="roas", title="Return on ad spend", unit="share", kind="ratio", shape="cohort", numerator="revenue",
            denominator="cost", grains=("week", "month"), formula="net revenue up to that age / acquisition cost"),
-        of(name="ltv_cac", title="LTV : CAC", unit="share", kind="ratio", shape="cohort", numerator="margin",
+        of(name="ltv_cac", title="LTV : CAC", unit="times", kind="ratio", shape="cohort", numerator="margin",
            denominator="cost", grains=("week", "month"),
            formula="margin up to that age / acquisition cost, which is (margin per customer) / (cost per customer)"),
     )  # fmt: skip

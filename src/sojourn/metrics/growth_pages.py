@@ -68,7 +68,8 @@ def why_page(why: Why, *, currency: str = "USD") -> Report:
     Shares are shown as percentages, money in `currency`.
     """
     by, metric = ", ".join(why.spec.by), KNOWN.get(why.spec.name)
-    style: Style = "percent" if metric is not None and metric.unit == "share" else "number"
+    styles: dict[str, Style] = {"share": "percent", "times": "times"}
+    style: Style = "number" if metric is None else styles.get(metric.unit, "number")
     is_money = metric is not None and metric.unit.startswith("money")
     unit = SYMBOLS.get(currency, f"{currency} ") if is_money else ""
     title = metric.title if metric is not None else why.spec.name.replace("_", " ")

@@ -31,7 +31,9 @@ def freshness(reader: Reader) -> pl.DataFrame:
     # The running week or month is there to date: it reaches as far as the log does.
     end = pl.lit(log, dtype=pl.Date)
     newest = pl.when(pl.col("newest") > end).then(end).otherwise("newest")
-    return found.with_columns(newest=newest, behind=(end - newest).dt.total_days()).select("table", "newest", "behind", "partitions", "missing_days")
+    return found.with_columns(newest=newest, behind=(end - newest).dt.total_days()).select(
+        "table", "newest", "behind", "partitions", "missing_days"
+    )
 
 
 def _fresh(reader: Reader, table: str) -> tuple[str, date | None, int, int | None]:
