@@ -64,7 +64,11 @@ def score(warehouse: Warehouse, as_of: date) -> None:
         "least(0.99, recency_days / 20.0) AS churn_prob_30, 'test' AS model_version, 'f' AS fingerprint "
         f"FROM ({seen})"
     )
-    for table, query in (("predictions", predictions), ("features", seen)):
+    reasons = (
+        "SELECT user_id, 'ltv_30' AS prediction, 1::BIGINT AS place, 'spend_all' AS feature, 'spend' AS words, "
+        f"spend_all AS value, 1.0 AS push FROM ({seen}) WHERE spend_all > 0"
+    )
+    for table, query in (("predictions", predictions), ("features", seen), ("prediction_reasons", reasons)):
         with warehouse.writing(table) as writer:
             writer.put({"as_of": str(as_of)}, query, order_by=["user_id"], fingerprint="test")
 

@@ -12,6 +12,7 @@ from sojourn.dashboard.homes import OTHERS
 from sojourn.dashboard.reader import Reader
 
 PREDICTIONS = "predictions"
+REASONS = "prediction_reasons"
 VALUE = re.compile(r"ltv_(\d+)")
 GROUPS = 10
 # So many of the most valuable users at risk are kept in memory with their dimensions, so that a filter costs nothing.
@@ -119,6 +120,24 @@ def user_scores(reader: Reader, user_id: str) -> pl.DataFrame:
     scores = latest_scores(reader, Filters())
     sql = f"SELECT * FROM {_relation(reader, scores.as_of)} WHERE user_id = $user_id"
     return reader.asked(sql, stamps=[reader.stamp(PREDICTIONS)], params={"user_id": user_id})
+
+
+def user_reasons(reader: Reader, user_id: str) -> pl.DataFrame:
+    """What pushed one user's latest predictions, largest first: `prediction`, `words`, `value`, `push`.
+
+    Without a row for whom `sojourn ltv score --reasons` did not tell of. Raises `MissingTable`.
+    """
+    as_of = str(latest_scores(reader, Filters()).as_of)
+    if not reader.has(REASONS) or {"as_of": as_of} not in reader.warehouse.places(REASONS):
+        raise MissingTable(
+            "No reasons have been worked out for the latest predictions. Do so: sojourn ltv score --models ./models "
+            "--reasons 10000"
+        )
+    sql = (
+        f"SELECT prediction, words, value, push FROM {reader.warehouse.relation(REASONS, only=[{'as_of': as_of}])} "
+        "WHERE user_id = $user_id ORDER BY prediction DESC, place"
+    )
+    return reader.asked(sql, stamps=[reader.stamp(REASONS)], params={"user_id": user_id})
 
 
 def dims_of(reader: Reader) -> list[str]:

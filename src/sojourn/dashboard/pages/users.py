@@ -12,7 +12,8 @@ from sojourn.dashboard.homes import OTHERS
 from sojourn.dashboard.numbers import figure_text
 from sojourn.dashboard.parts import Cell, Drawn, Part, Tile, View, nothing
 from sojourn.dashboard.reader import Reader
-from sojourn.dashboard.scores import PREDICTIONS, at_risk, latest_scores, user_scores
+from sojourn.dashboard.scores import PREDICTIONS, at_risk, latest_scores, user_reasons, user_scores
+from sojourn.evaluate.formats import number_text
 from sojourn.evaluate.theme import COLORS, color_of
 
 CHOOSE = "Type a user's id above to see them here."
@@ -126,6 +127,38 @@ def _suggestions(reader: Reader, filters: Filters) -> Drawn:
     return Drawn(table.head(10), cells=cells, note=note)
 
 
+def _why(reader: Reader, filters: Filters) -> Drawn:
+    if filters.user is None:
+        return nothing(CHOOSE)
+    table = user_reasons(reader, filters.user)
+    if table.is_empty():
+        return nothing(
+            "The reasons were worked out for the users of whom most is expected, and this is none of them, or was "
+            "predicted without trees. For more: sojourn ltv score --models ./models --reasons 100000"
+        )
+    cells = {
+        "prediction": Cell("Prediction", told=lambda row: prediction_words(row["prediction"])),
+        "words": Cell("Because of"),
+        "value": Cell("This user", "number", told=lambda row: number_text(row["value"])),
+        "push": Cell("Pushes it", "change", 0, told=lambda row: _pushed(row["push"])),
+    }
+    return Drawn(table, cells=cells, shown=16, said="What pushed each prediction up or down, largest first.")
+
+
+def _pushed(push: float) -> str:
+    return f"{'up' if push > 0 else 'down'} {number_text(abs(push), style='percent', digits=0)}"
+
+
+def prediction_words(name: str) -> str:
+    """A column of the predictions as a reader says it.
+
+    >>> prediction_words("ltv_90"), prediction_words("churn_prob_30")
+    ('Spend, 90 days', 'Slipping away, 30 days')
+    """
+    what, _, days = name.rpartition("_")
+    return f"{'Slipping away' if what.startswith('churn') else 'Spend'}, {days} days"
+
+
 def _reasons(reader: Reader, filters: Filters) -> Drawn:
     if filters.user is None:
         return nothing(CHOOSE)
@@ -208,6 +241,15 @@ USERS = View(
             "half",
         ),
         Part(
+            "why",
+            "Why these predictions",
+            "What each feature adds to the score of the trees that made the prediction (its SHAP value), as a share of "
+            "all that features add or take for this user, the largest first. Up: the prediction is higher for it than "
+            "the average user's. Models without trees have no such reasons. It explains the model, not the user.",
+            _why,
+            "half",
+        ),
+        Part(
             "reasons",
             "What sets them apart",
             (
@@ -216,7 +258,6 @@ USERS = View(
                 "unusual, not what caused the prediction."
             ),
             _reasons,
-            "half",
         ),
     ),
     tiles=_tiles,
