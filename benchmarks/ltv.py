@@ -70,7 +70,7 @@ def main() -> None:
             stores = {"complete journey": complete_journey(folder), **stores}
         for data, store in stores.items():
             spec = LifetimeSpec(replicates=100 if options.quick else 500)
-            for comparison in compare_models(store, spec=spec, out=folder / data, features=FeatureSpec()):
+            for comparison in compare_models(store, spec=spec, out=folder / data, features=FeatureSpec()).comparisons:
                 if comparison.scores.kind == "value":
                     found += rows(data, comparison)
     show("Value models on the last fold (* picked on earlier folds)", found, to=options.json)

@@ -43,7 +43,7 @@ def main() -> None:
     warehouse = Warehouse.create(options.out / "warehouse", COMPLETE_JOURNEY_ZONE)
     for report in ingest_complete_journey(warehouse):
         print(f"{report.table}: {report.kept:,} rows")
-    [month, quarter, _] = compare_models(warehouse, spec=SPEC, out=options.out)
+    [month, quarter, _] = compare_models(warehouse, spec=SPEC, out=options.out).comparisons
     for found in (month, quarter):
         print(table_of(found), f"{found.spec.name}: {verdict(found)}", sep="\n", end="\n\n")
     sums = by_kind(warehouse)

@@ -52,7 +52,7 @@ def main() -> None:
     for table, query in (("events", EVENTS), ("users", PLAYERS)):
         report = ingest(warehouse, IngestSpec(table=table, query=query.format(folder=folder)), as_of=LEARNED)
         print(f"{table}: {report.kept:,} rows")
-    [value, _] = compare_models(warehouse, spec=SPEC, out=options.out)
+    [value, _] = compare_models(warehouse, spec=SPEC, out=options.out).comparisons
     print(told(value))
     channels = by_channel(warehouse)
     print(channels)

@@ -141,8 +141,9 @@ def test_history_that_is_too_short_is_told_with_the_days_needed(table):
         compare(table.filter(pl.col("as_of").is_in(latest)), spec=SPEC, bootstrap=QUICK)
     assert str(refused.value) == (
         "lifetime.compare: ltv_30 needs as-of dates that span 60 days, to choose on one window of 30 days and test on "
-        f"a later one; there are 3, from {latest[0]} to {latest[-1]}. Bring a longer log, use a shorter horizon, or "
-        "name the model yourself: models = {ltv_30 = 'two_stage'}"
+        "a later one, and so 90 days of log after the history (history_days) of the first; there are 3, from "
+        f"{latest[0]} to {latest[-1]}, with 50 days of log. Bring a longer log, look less far ahead: --horizon 10 "
+        "(horizons_days), or name the model yourself: models = {ltv_30 = 'two_stage'}"
     )
 
 

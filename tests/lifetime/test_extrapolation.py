@@ -14,6 +14,7 @@ from sojourn.lifetime import (
     ExtrapolationSpec,
     Lifetime,
     LifetimeSpec,
+    PurchaseProcess,
     evaluate_model,
     profiles,
     run_study,
@@ -170,3 +171,18 @@ def test_a_study_on_a_short_log_compares_what_it_can_and_says_what_it_extrapolat
     assert "too short to learn and to test 180 days ahead" in page
     assert "How well it holds so far ahead has not been measured" in page
     assert study.model.known_until == FIRST + timedelta(days=90)
+
+
+def test_a_process_without_a_finite_forecast_is_told_and_not_hidden(known, monkeypatch):
+    fitted = Extrapolation(ExtrapolationSpec(base_days=30, horizon_days=LONG_DAYS)).fit(known)
+    users = known.filter(pl.col("as_of") == known["as_of"].max())
+    whole = PurchaseProcess.expect
+
+    def broken(self: PurchaseProcess, table: pl.DataFrame, *, horizon_days: int) -> pl.DataFrame:
+        found = whole(self, table, horizon_days=horizon_days)
+        name = f"purchases_{horizon_days}"
+        return found.with_columns(pl.when(pl.int_range(pl.len()) == 3).then(float("nan")).otherwise(name).alias(name))
+
+    monkeypatch.setattr(PurchaseProcess, "expect", broken)
+    with pytest.raises(BadInput, match=r"no finite forecast for 1 of \d[\d,]* users, 'u\d+' the first"):
+        fitted.predict(users)

@@ -252,20 +252,55 @@ def test_a_table_without_the_parts_is_refused(learned):
         ApartValue(ApartValueSpec(**TASK.model_dump())).fit(learned.drop("label_spend_refunded_30d"))
 
 
+def long_gone(rows: pl.DataFrame) -> pl.DataFrame:
+    """The same log, with twenty users who paid much in its first weeks, got half of it back, and did nothing since."""
+    gone = np.arange(1000, 1020)
+    bought = pl.DataFrame({"user": gone, "day": gone % 20, "amount": 400.0 + gone % 7})
+    back = bought.with_columns(day=pl.col("day") + 10, amount=-pl.col("amount") / 2)
+    return pl.concat([rows, bought, back], how="vertical_relaxed")
+
+
+@pytest.mark.parametrize("name", ["median_scaled_apart", "two_stage_apart"])
+def test_who_has_long_been_gone_is_not_expected_to_send_anything_back(name, rows, tmp_path):
+    """What was returned long ago once made their value negative, with nothing left that they could return."""
+    warehouse = filled(tmp_path / "w", long_gone(rows))
+    spec = SPEC.with_changes(models={**SPEC.models, "ltv_14": name, "ltv_30": name})
+    found = (
+        Lifetime(spec)
+        .fit(training_table(warehouse, spec=spec))
+        .predict(scoring_table(warehouse, spec=spec, flows=True))
+    )
+    gone = found.filter(pl.col("user_id").str.slice(1).cast(pl.Int64) >= 1000)
+    assert gone.height == 20
+    for days in (14, 30):
+        assert (gone[f"ltv_{days}"] >= 0).all()
+        assert (gone[f"refunds_{days}"] <= gone[f"gross_{days}"]).all()
+
+
+def test_what_the_limit_cuts_off_is_made_up_by_the_others(learned):
+    model = ApartValue(ApartValueSpec(**TASK.model_dump(), paid_by="median_scaled")).fit(learned)
+    held, known = model.held_out_, learned.filter(pl.col("label_spend_30d").is_not_null())
+    assert model.made_up_ >= 1
+    gross = model.gross_.held_out_["ltv_30"]
+    assert (gross - held["ltv_30"]).sum() == pytest.approx(known["label_spend_refunded_30d"].sum(), rel=1e-6)
+
+
 amounts = st.floats(0, 1e6, allow_nan=False)
-forecasts = st.lists(st.tuples(*[amounts] * 4, st.floats(-1e6, 1e6), amounts, amounts), min_size=1, max_size=20)
+forecasts = st.lists(st.tuples(*[amounts] * 4, st.floats(-1e6, 1e6), *[amounts] * 4), min_size=1, max_size=20)
 
 
 @given(forecasts)
 @settings(max_examples=60, deadline=None)
 def test_whatever_models_say_nobody_gets_back_more_than_was_paid(said):
-    gross_14, back_14, gross_30, back_30, value, paid, back = (np.array(each) for each in zip(*said, strict=True))
+    gross_14, back_14, gross_30, back_30, value, *so_far = (np.array(each) for each in zip(*said, strict=True))
+    paid, back, paid_late, back_late = so_far
     tasks = (ValueSpec(horizon_days=14), ValueSpec(horizon_days=30))
     columns = {"gross_14": gross_14, "refunds_14": back_14, "gross_30": gross_30, "refunds_30": back_30}
     ends = {f"ltv_{days}{end}": value for days in (14, 30) for end in ("", "_low", "_high")}
-    features = pl.DataFrame({"spend_gross_all": paid, "spend_refunded_all": back})
+    whole = {"spend_gross_all": paid, "spend_refunded_all": back}
+    features = pl.DataFrame({**whole, "spend_gross_90d": paid_late, "spend_refunded_90d": back_late})
     found = reconciled(pl.DataFrame({**columns, **ends}), tasks=tasks, features=features)
-    kept = np.maximum(paid - back, 0)
+    kept = np.minimum(np.maximum(paid - back, 0), np.maximum(paid_late - back_late, 0))
     for days in (14, 30):
         net = found[f"ltv_{days}"].to_numpy()
         assert (net >= -kept - 1e-6).all()
@@ -296,7 +331,12 @@ def test_a_negative_history_makes_nothing_explode(name, seed, scale):
     table = in_debt(seed, scale)
     model = make_model(name, spec=TASK.with_changes(boost=SMALL)).fit(table)
     found = model.predict(table.drop(pl.selectors.starts_with("label_")))["ltv_30"].to_numpy()
-    kept = np.maximum(table["spend_gross_all"].to_numpy() - table["spend_refunded_all"].to_numpy(), 0)
+    kept = np.minimum.reduce(
+        [
+            np.maximum(table[f"spend_gross_{window}"].to_numpy() - table[f"spend_refunded_{window}"].to_numpy(), 0)
+            for window in ("all", "90d")
+        ]
+    )
     most = float(table.select(pl.max_horizontal("label_spend_30d", "spend_gross_all")).to_series().to_numpy().max())
     assert np.isfinite(found).all()
     assert (found >= (-kept if name.endswith("apart") else 0) - 1e-6 * scale).all()

@@ -85,8 +85,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 def test_a_study_leaves_every_file(place):
     assert sorted(path.name for path in place.out.iterdir()) == [
-        *("comparison.csv", "high_spenders_at_risk.csv", "likely_high_spenders.csv", "metrics.json", "models"),
-        *("predictions.parquet", "report.html", "segments.csv"),
+        *("cohorts.csv", "comparison.csv", "distributions.csv", "high_spenders_at_risk.csv"),
+        *("likely_high_spenders.csv", "metrics.json", "models", "predictions.parquet", "report.html", "segments.csv"),
     ]
     metrics = read_metrics(place.out / "metrics.json")
     assert set(metrics) == {"ltv_7", "ltv_14", "churn_14"}
@@ -179,13 +179,17 @@ class TestCommandLine:
         shown = self.run(place, "compare", "--horizon", "14", "--out", str(tmp_path))
         assert "two_stage" in shown
         assert "recency" in shown
+        assert "crps" in shown
         assert f"report: {tmp_path / 'report.html'}" in shown
         assert sorted(path.name for path in tmp_path.iterdir()) == [
+            "cohorts.csv",
             "comparison.csv",
+            "distributions.csv",
             "metrics.json",
             "report.html",
             "segments.csv",
         ]
+        assert "crps" in shown
 
     def test_fit_evaluate_and_predict_follow_each_other(self, place, tmp_path):
         models, day = str(tmp_path / "models"), str(log_days(place.warehouse)[1] - timedelta(days=14))

@@ -8,6 +8,10 @@ import typer
 from sojourn.cli.options import AS_OF, CONFIG, WAREHOUSE, day_of, features_of, opened
 
 MODELS = Annotated[Path, typer.Option(help="The folder that `sojourn ltv fit` wrote.")]
+REPLAY = Annotated[
+    bool,
+    typer.Option("--replay", help="Predict a day that the models have seen, too: no forecast, and said to be none."),
+]
 HORIZON = Annotated[list[int] | None, typer.Option(help="Days to look ahead; may be given several times: 30 and 90.")]
 
 ltv = typer.Typer(help="What users will spend, who slips away, and which model says it best.", no_args_is_help=True)
@@ -20,9 +24,9 @@ def register(app: typer.Typer) -> None:
 
 @ltv.command(epilog="Example: sojourn ltv compare --horizon 30 --horizon 90 --out ./ltv")
 def compare(
-    out: Annotated[Path, typer.Option(help="Folder for figures (metrics.json, two CSV files) and report.html.")] = Path(
-        "ltv"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="Folder for figures (metrics.json, four CSV files) and report.html.")
+    ] = Path("ltv"),
     horizon: HORIZON = None,
     as_of: AS_OF = None,
     warehouse: WAREHOUSE = Path("warehouse"),
@@ -30,15 +34,18 @@ def compare(
 ) -> None:
     """Fit every model on past dates, choose on the earlier folds, test once on the last."""
     from sojourn.cli.tables import show_frame
-    from sojourn.lifetime import compare_models, scores_summary, verdict
+    from sojourn.lifetime import compare_models, verdict
 
     settings, store = opened(warehouse, config)
     found = compare_models(
         store, spec=_spec(settings, horizon), out=out, features=features_of(settings), end=day_of(as_of)
     )
-    said = [f"{each.spec.name}: {verdict(each)}" for each in found]
-    figures = scores_summary({each.spec.name: each.scores for each in found})
-    show_frame(figures, "\n".join([*said, f"report: {out / 'report.html'}"]))
+    said = [f"{each.spec.name}: {verdict(each)}" for each in found.comparisons]
+    left_out = [f"{task} is left out: {why}" for task, why in found.evidence.left_out.items()]
+    show_frame(found.summary(), "")
+    if not found.spreads().is_empty():
+        show_frame(found.spreads(), "")
+    typer.echo("\n".join([*said, *left_out, f"report: {out / 'report.html'}"]))
 
 
 @ltv.command(epilog="Example: sojourn ltv newcomers --age 1 --age 7 --by-day 90 --out ./newcomers")
@@ -91,6 +98,7 @@ def predict(
     out: Annotated[Path, typer.Option(help="Folder for predictions.parquet and the target lists.")] = Path("ltv"),
     models: MODELS = Path("models"),
     as_of: AS_OF = None,
+    replay: REPLAY = False,
     warehouse: WAREHOUSE = Path("warehouse"),
     config: CONFIG = None,
 ) -> None:
@@ -98,9 +106,8 @@ def predict(
     from sojourn.lifetime import Lifetime, predict_users
 
     settings, store = opened(warehouse, config)
-    found = predict_users(
-        store, model=Lifetime.load(models), out=out, features=features_of(settings), as_of=day_of(as_of)
-    )
+    known = {"features": features_of(settings), "as_of": day_of(as_of), "seen": "warn" if replay else "refuse"}
+    found = predict_users(store, model=Lifetime.load(models), out=out, **known)
     outlook = found.outlook
     typer.echo(
         f"{found.predictions.height} users: {out / 'predictions.parquet'}\n"
@@ -119,6 +126,7 @@ def score(
         ),
     ] = 0,
     as_of: AS_OF = None,
+    replay: REPLAY = False,
     warehouse: WAREHOUSE = Path("warehouse"),
     config: CONFIG = None,
 ) -> None:
@@ -130,7 +138,7 @@ def score(
 
     settings, store = opened(warehouse, config)
     model, features, day = Lifetime.load(models), features_of(settings), day_of(as_of)
-    found = score_users(store, model=model, features=features, as_of=day)
+    found = score_users(store, model=model, features=features, as_of=day, seen="warn" if replay else "refuse")
     typer.echo(f"{found.rows:,} users as of {found.partition['as_of']}: table predictions in {warehouse}")
     if reasons:
         told = explain_users(store, model=model, features=features, as_of=day, users=reasons)

@@ -6,12 +6,15 @@ from sojourn.lifetime.churn import ChurnBaseline, ChurnBaselineSpec, ChurnTrees
 from sojourn.lifetime.cohorts import cohort_shock, cohort_sums
 from sojourn.lifetime.compare import Choice, Comparison, FoldResult, choose, compare
 from sojourn.lifetime.distribution import SpendDistribution, SpendDistributionSpec
+from sojourn.lifetime.distribution_proof import DistributionProof, judge_distribution
 from sojourn.lifetime.effects import feature_effects
 from sojourn.lifetime.evaluation import evaluate_model
+from sojourn.lifetime.evidence import Evidence
 from sojourn.lifetime.extrapolation import Extrapolation, ExtrapolationSpec
 from sojourn.lifetime.forecast import Lifetime
 from sojourn.lifetime.gamma_gamma import GammaGamma, GammaGammaSpec
 from sojourn.lifetime.interval import SpendInterval, SpendIntervalSpec
+from sojourn.lifetime.log_end import log_days
 from sojourn.lifetime.models import make_model, model_label
 from sojourn.lifetime.money import read_rates, valued, write_rates
 from sojourn.lifetime.newcomers import Newcomers, compare_newcomers
@@ -27,6 +30,7 @@ from sojourn.lifetime.retention.compare import RetentionComparison, RetentionFol
 from sojourn.lifetime.retention.judge import Judged, judge
 from sojourn.lifetime.retention.lifespans import hazard_by_day, lifespans
 from sojourn.lifetime.retention.models import load_retention_model, retention_model
+from sojourn.lifetime.retention.network import DailyNetwork, DailyNetworkSpec
 from sojourn.lifetime.retention.plan import NudgePlan, mean_gain, planned_days
 from sojourn.lifetime.retention.process import ProcessActivity
 from sojourn.lifetime.retention.push_effect import PushEffect
@@ -48,9 +52,10 @@ from sojourn.lifetime.scoring import score_users
 from sojourn.lifetime.segments import segment_scores
 from sojourn.lifetime.sequence_value import SequenceValue, SequenceValueSpec
 from sojourn.lifetime.single_stage import SingleStage, SingleStageSpec
-from sojourn.lifetime.spec import BoostSpec, ChurnSpec, LifetimeSpec, NewcomerSpec, TaskSpec, ValueSpec
+from sojourn.lifetime.spec import BoostSpec, ChurnSpec, LifetimeSpec, NetworkSpec, NewcomerSpec, TaskSpec, ValueSpec
 from sojourn.lifetime.stack import Stack, StackSpec
 from sojourn.lifetime.study import (
+    Bench,
     Predicted,
     Study,
     compare_models,
@@ -60,9 +65,10 @@ from sojourn.lifetime.study import (
     run_study,
     scores_summary,
 )
-from sojourn.lifetime.tables import judged_table, log_days, scoring_table, training_table
+from sojourn.lifetime.tables import comparison_table, judged_table, scoring_table, training_table
 from sojourn.lifetime.targets import TargetSpec, high_spenders_at_risk, likely_high_spenders, profiles, write_list
 from sojourn.lifetime.two_stage import TwoStage
+from sojourn.lifetime.value_cohorts import value_cohorts
 from sojourn.lifetime.verdict import verdict
 
 __all__ = [
@@ -73,6 +79,7 @@ __all__ = [
     "ApartValueSpec",
     "Baseline",
     "BaselineSpec",
+    "Bench",
     "BoostSpec",
     "Choice",
     "ChurnBaseline",
@@ -80,7 +87,11 @@ __all__ = [
     "ChurnSpec",
     "ChurnTrees",
     "Comparison",
+    "DailyNetwork",
+    "DailyNetworkSpec",
     "DailyTrees",
+    "DistributionProof",
+    "Evidence",
     "Extrapolation",
     "ExtrapolationSpec",
     "FittedRetention",
@@ -90,6 +101,7 @@ __all__ = [
     "Judged",
     "Lifetime",
     "LifetimeSpec",
+    "NetworkSpec",
     "NewcomerSpec",
     "Newcomers",
     "NudgePlan",
@@ -133,6 +145,7 @@ __all__ = [
     "compare_models",
     "compare_newcomers",
     "compare_retention",
+    "comparison_table",
     "decision_table",
     "evaluate_model",
     "evaluate_models",
@@ -143,6 +156,7 @@ __all__ = [
     "hazard_by_day",
     "high_spenders_at_risk",
     "judge",
+    "judge_distribution",
     "judged_table",
     "lifespans",
     "lifetime_report",
@@ -172,6 +186,7 @@ __all__ = [
     "tracking_chart",
     "training_table",
     "user_reasons",
+    "value_cohorts",
     "valued",
     "verdict",
     "write_list",

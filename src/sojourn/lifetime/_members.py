@@ -1,10 +1,12 @@
 """The models that learn by themselves, by name: made for a task, and read back from a folder by what lies there."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from sojourn.core import Estimator, UnreadableSource
+import polars as pl
+
+from sojourn.core import BadInput, Estimator, MissingExtra, SojournError, UnreadableSource
 from sojourn.lifetime._store import FILE
 from sojourn.lifetime.baselines import Baseline, BaselineSpec
 from sojourn.lifetime.churn import ChurnBaseline, ChurnBaselineSpec, ChurnTrees
@@ -44,6 +46,43 @@ def make_member(name: str, *, spec: ValueSpec | ChurnSpec) -> Estimator:
     if name in ("median", "median_scaled", "mean", "tweedie"):
         return SingleStage(SingleStageSpec(**shared, objective=name))
     return Baseline(BaselineSpec(**shared, rule=name))
+
+
+def fit_members(
+    names: Iterable[str], *, spec: ValueSpec | ChurnSpec, table: pl.DataFrame
+) -> tuple[dict[str, Estimator], dict[str, Exception]]:
+    """The models of these names, fitted on this table; and those that could not be, by what they died of.
+
+    One that says of held-out users what is no finite number has not learned either. A missing extra is raised: it is a
+    fault of the installation, not of the model.
+    """
+    fitted: dict[str, Estimator] = {}
+    failed: dict[str, Exception] = {}
+    for name in names:
+        try:
+            model = make_member(name, spec=spec).fit(table)
+            need_finite(vars(model)["held_out_"][spec.name], of="held-out users")
+        except MissingExtra:
+            raise
+        except Exception as fault:  # whatever one model dies of, the others are compared
+            failed[name] = fault
+        else:
+            fitted[name] = model
+    return fitted, failed
+
+
+def need_finite(said: pl.Series, *, of: str) -> None:
+    """Raise `BadInput` where a model says what is no finite number."""
+    missing = said.len() - int(said.is_finite().fill_null(value=False).sum())
+    if missing:
+        raise BadInput(f"what it says of {of} is no finite number in {missing:,} of {said.len():,} rows")
+
+
+def in_a_sentence(fault: Exception) -> str:
+    """Why a model did not finish: the sentence of an error of ours, or the kind and the first line of any other."""
+    if isinstance(fault, SojournError):
+        return str(fault)
+    return f"{type(fault).__name__}: {(str(fault).splitlines() or ['without a word'])[0]}"
 
 
 def load_member(path: Path, *, also: tuple[type[Estimator], ...] = ()) -> Estimator:

@@ -1,6 +1,7 @@
 """The part of the report that proves: baselines beside the models, calibration, coverage, what moves a prediction."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from sojourn.evaluate import (
@@ -30,11 +31,12 @@ from sojourn.evaluate import (
 from sojourn.lifetime._charts import theme_chart
 from sojourn.lifetime.compare import Comparison
 from sojourn.lifetime.effects import feature_effects
+from sojourn.lifetime.evidence import Evidence, evidence_parts
 from sojourn.lifetime.interval import TRUTH
 from sojourn.lifetime.models import model_label
 from sojourn.lifetime.segments import segment_scores
 from sojourn.lifetime.spec import ChurnSpec, LifetimeSpec, ValueSpec
-from sojourn.lifetime.verdict import JUDGED, standing, verdict, verdict_sentence
+from sojourn.lifetime.verdict import JUDGED, far_off, is_far_off, standing, verdict, verdict_sentence
 
 RIVAL = {"value": "repeat", "probability": "recency"}
 SHOWN = {
@@ -44,7 +46,7 @@ SHOWN = {
 SHOWN_EFFECTS = 15
 
 
-def proof_parts(comparisons: Sequence[Comparison], spec: LifetimeSpec) -> list[Part]:
+def proof_parts(comparisons: Sequence[Comparison], spec: LifetimeSpec, evidence: Evidence | None = None) -> list[Part]:
     """For every task: the verdict against the baselines, the table of models, and the charts that test the figures.
 
     The value task with the longest horizon comes first and is shown in full; others have their charts folded.
@@ -53,7 +55,7 @@ def proof_parts(comparisons: Sequence[Comparison], spec: LifetimeSpec) -> list[P
     values.sort(key=lambda one: -one.spec.horizon_days)
     parts: list[Part] = []
     for one in values:
-        charts = _value_charts(one, spec)
+        charts = _value_charts(one, spec, evidence or Evidence())
         shown = charts if one is values[0] else [Folded("Charts", parts=tuple(charts))]
         parts += [*_verdict(one, spec), *shown]
     for one in (each for each in comparisons if isinstance(each.spec, ChurnSpec)):
@@ -67,22 +69,34 @@ def _verdict(comparison: Comparison, spec: LifetimeSpec) -> list[Part]:
     if rival in comparison.scores.models:
         sentence = verdict_sentence(comparison, rival=rival, unit=spec.unit)
         parts.append(Callout(sentence, tone=_tone(comparison, rival)))
+    if is_far_off(comparison.scores.models[comparison.chosen]["bias"]):
+        parts.append(Callout(far_off(comparison), tone="warning"))
     labels = _labels(comparison)
-    parts.append(
-        scores_part(
-            comparison.scores,
-            metrics=SHOWN[kind],
-            labels=labels,
-            title="Every model that was tried",
-            caption="On the last fold, with 95 % bootstrap intervals over users. The chosen model is the one that the "
-            "earlier folds picked, whatever the last fold says.",
-        )
+    tried = scores_part(
+        comparison.scores,
+        metrics=SHOWN[kind],
+        labels=labels,
+        title="Every model that was tried",
+        caption="On the last fold, with 95 % bootstrap intervals over users. The chosen model is the one that the "
+        "earlier folds picked, whatever the last fold says.",
     )
+    parts.append(_with_failed(tried, comparison, labels))
     return [
         *parts,
         Prose(f"In short: {verdict(comparison, labels=labels)}"),
         Folded("How the model was chosen, and how it stands to each other", parts=_choice_tables(comparison)),
     ]
+
+
+def _with_failed(tried: Table, comparison: Comparison, labels: Mapping[str, str]) -> Table:
+    """The table with a row for each model that did not finish, without figures."""
+    heads = [column.name for column in tried.shown_columns]
+    unfinished: list[dict[str, object]] = [
+        {**dict.fromkeys(heads), heads[0]: f"{labels[name]}: did not finish"}
+        for name in comparison.failed
+        if name not in comparison.scores.models
+    ]
+    return replace(tried, rows=[*tried.row_dicts, *unfinished])
 
 
 def _asked(spec: ValueSpec | ChurnSpec) -> str:
@@ -130,6 +144,7 @@ def _choice_tables(comparison: Comparison) -> tuple[Part, ...]:
                 for metric in metrics
             },
             **{f"bias {result.fold.test}": result.held_out_bias[name] for result in comparison.choice.folds},
+            **{f"rest {result.fold.test}": result.held_out_bias_but_one[name] for result in comparison.choice.folds},
         }
         for name, loss in comparison.choice.loss.items()
     ]
@@ -139,13 +154,18 @@ def _choice_tables(comparison: Comparison) -> tuple[Part, ...]:
         *(
             _metric_column(metric, f"{metric} {result.fold.test}", f"{label}, {result.fold.test}")
             for result in comparison.choice.folds
-            for metric, label in [*((metric, METRICS[metric].label) for metric in metrics), ("bias", "Held-out bias")]
+            for metric, label in [
+                *((metric, METRICS[metric].label) for metric in metrics),
+                ("bias", "Held-out bias"),
+                *([("rest", "The same but for one user")] if kind == "value" else []),
+            ]
         ),
     ]
     caption = (
         "The loss is the geometric mean, over the earlier folds, of the error, of what the ranking lacks (1 minus its "
         "figure), and of how far totals are off (1 plus the size of the bias on held-out users of the days learned "
-        "from; on the fold itself totals move with the season, for all models alike)."
+        "from; on the fold itself totals move with the season, for all models alike). Beside each bias: what is left "
+        "of it without the one user who makes most of it."
     )
     return (
         Table(rows, columns=columns, title="Earlier folds", caption=caption, mark=chosen),
@@ -170,12 +190,12 @@ def _differences(
 
 
 def _metric_column(metric: str, name: str, label: str) -> Column:
-    if metric == "bias":
+    if metric in ("bias", "rest"):
         return Column(name, label, style="change", digits=1)
     return Column(name, label, digits=None if metric == "mae" else 4)
 
 
-def _value_charts(comparison: Comparison, spec: LifetimeSpec) -> list[Part]:
+def _value_charts(comparison: Comparison, spec: LifetimeSpec, evidence: Evidence) -> list[Part]:
     labels, table = _labels(comparison), comparison.predictions
     truth, chosen = table[TRUTH].to_numpy(), table[comparison.chosen].to_numpy()
     ranked = dict.fromkeys(
@@ -201,7 +221,8 @@ def _value_charts(comparison: Comparison, spec: LifetimeSpec) -> list[Part]:
             "the big spenders sooner.",
         ),
     ]
-    return [*parts, *_coverage_parts(comparison), *_segment_parts(comparison, spec), *_effect_parts(comparison)]
+    parts += [*_coverage_parts(comparison), *evidence_parts(comparison, evidence, unit=spec.unit)]
+    return [*parts, *_segment_parts(comparison, spec), *_effect_parts(comparison)]
 
 
 def _segment_parts(comparison: Comparison, spec: LifetimeSpec) -> list[Part]:
@@ -305,4 +326,5 @@ def _effect_parts(comparison: Comparison) -> list[Part]:
 
 
 def _labels(comparison: Comparison) -> dict[str, str]:
-    return {name: model_label(name, spec=comparison.spec) for name in comparison.spec.models}
+    names = (*comparison.spec.models, *comparison.choice.loss, *comparison.failed)
+    return {name: model_label(name, spec=comparison.spec) for name in names}

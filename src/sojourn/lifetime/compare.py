@@ -1,13 +1,14 @@
 """All models of a task on the same folds: chosen on the earlier ones, tested once on the last."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
+from itertools import pairwise
 from math import exp
 
 import polars as pl
 
-from sojourn.core import BadInput, Estimator
+from sojourn.core import BadInput, Estimator, MissingExtra
 from sojourn.evaluate import (
     BootstrapSpec,
     Difference,
@@ -22,10 +23,13 @@ from sojourn.evaluate import (
     split_fingerprint,
     time_split,
 )
+from sojourn.lifetime._bias import bias_but_one, total_bias
 from sojourn.lifetime._design import KEYS, labelled
 from sojourn.lifetime._learning import LEAST_SPENDERS, need_users
+from sojourn.lifetime._members import fit_members, in_a_sentence, need_finite
+from sojourn.lifetime.history import days_needed, knob, longest_horizon
 from sojourn.lifetime.interval import TRUTH, fit_interval, with_interval
-from sojourn.lifetime.models import fit_all, usable
+from sojourn.lifetime.models import need_learned, stack_of, usable
 from sojourn.lifetime.spec import ChurnSpec, ValueSpec
 from sojourn.lifetime.stack import left_undone
 
@@ -37,19 +41,26 @@ LEFT_UNDONE = {"value": ("mae", "gini"), "probability": ("brier", "auc")}
 class FoldResult:
     """One fold: the dates trained on, every model's scores, and the predictions beside the truth (`user_id, as_of`).
 
-    `held_out_bias` by model: how far the total of its held-out predictions is off, on the days that it learned from.
+    `held_out_bias` by model: how far the total of its held-out predictions is off, on the days that it learned from;
+    `held_out_bias_but_one`: without the one user who makes most of that. `failed`: models that did not finish, and why.
     """
 
     fold: Fold
     scores: Scores
     predictions: pl.DataFrame
     held_out_bias: Mapping[str, float]
+    held_out_bias_but_one: Mapping[str, float]
     models: Mapping[str, Estimator] = field(repr=False)
+    failed: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Which model the earlier folds picked. `loss` by model: lower is better, see `choose`."""
+    """Which model the earlier folds picked. `loss` by model: lower is better, see `choose`.
+
+    `spec.models` and `loss` have the models that finished on every one of these folds; `failed` says why others did
+    not.
+    """
 
     spec: ValueSpec | ChurnSpec
     split: Split
@@ -57,6 +68,7 @@ class Choice:
     chosen: str
     loss: Mapping[str, float]
     folds: tuple[FoldResult, ...]
+    failed: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -96,6 +108,11 @@ class Comparison:
         """The chosen model as it was tested: fitted on what was known at the last fold's date."""
         return self.final.models[self.chosen]
 
+    @property
+    def failed(self) -> Mapping[str, str]:
+        """The models that did not finish on some fold, and why."""
+        return {**self.final.failed, **self.choice.failed}
+
     def table(self) -> pl.DataFrame:
         """All figures of all folds: `task, fold (its as-of date), model, metric, value, low, high`."""
         parts = [
@@ -113,15 +130,20 @@ def compare(
     """Fit every model of the task on each fold, choose on the earlier folds, test once on the last.
 
     Reads `user_id, as_of`, features, and the task's label (null where its window had not ended). `level` is that of
-    the intervals of single users. Models that the table tells too little for take no part (`usable`).
+    the intervals of single users. Models that the table tells too little for take no part (`usable`). A model that
+    dies, or answers what is no finite number, drops out (`Comparison.failed`); where it was the one picked, the best of
+    those left is.
 
-    Raises `BadInput` when history is too short for two folds, `MissingColumn`, `EmptyInput`.
+    Raises `BadInput` when history is too short for two folds and when no model that learns finishes, `MissingColumn`,
+    `EmptyInput`.
     """
     choice = choose(table, spec=spec, bootstrap=bootstrap)
     spec = choice.spec
     known = labelled(table, spec=spec, where="lifetime.compare")
     result = run_fold(known, fold=choice.split.final, choice=choice, bootstrap=bootstrap)
-    names: tuple[str, ...] = spec.models
+    names: tuple[str, ...] = tuple(name for name in spec.models if name in result.models)
+    choice = replace(choice, spec=spec.with_changes(models=names), chosen=result.scores.chosen or choice.chosen)
+    spec = choice.spec
     differences = {
         name: paired_bootstrap(
             result.predictions, task=task_of(spec), first=choice.chosen, second=name, bootstrap=bootstrap
@@ -150,25 +172,42 @@ def choose(table: pl.DataFrame, *, spec: ValueSpec | ChurnSpec, bootstrap: Boots
     spec = spec.with_changes(models=usable(spec, table=earliest))
     choice = Choice(spec, split, split_fingerprint(known, split=split), "", {}, ())
     folds = tuple(run_fold(known, fold=fold, choice=choice, bootstrap=bootstrap) for fold in split.selection)
-    names: tuple[str, ...] = spec.models
+    names: tuple[str, ...] = tuple(name for name in spec.models if all(name in result.models for result in folds))
+    failed = {name: f"as of {each.fold.test}, {why}" for each in folds for name, why in each.failed.items()}
+    if not names:
+        raise BadInput(f"lifetime.compare: no model of {spec.name} has finished on every fold. {_told(failed)}")
     loss = {name: _loss(name, folds) for name in names}
-    return Choice(spec, split, choice.fingerprint, min(loss, key=loss.__getitem__), loss, folds)
+    spec = spec.with_changes(models=names)
+    return Choice(spec, split, choice.fingerprint, min(loss, key=loss.__getitem__), loss, folds, failed)
 
 
 def split_of(as_ofs: Iterable[date], *, spec: ValueSpec | ChurnSpec) -> Split:
     """The folds: as many as history allows, up to `spec.folds`, at least two. Raises `BadInput`."""
     days = sorted(set(as_ofs))
+    if not days:
+        raise BadInput(f"lifetime.compare: {spec.name} has no as-of date whose label window had ended.")
     for folds in range(spec.folds, 1, -1):
         try:
             return time_split(days, spec=SplitSpec(horizon_days=spec.horizon_days, folds=folds, early_stop=0))
         except BadInput as fault:
             last = fault
-    raise BadInput(
-        f"lifetime.compare: {spec.name} needs as-of dates that span {2 * spec.horizon_days} days, to choose on one "
-        f"window of {spec.horizon_days} days and test on a later one; there are {len(days)}, from {days[0]} to "
-        f"{days[-1]}. Bring a longer log, use a shorter horizon, or name the model yourself: models = {{{spec.name} = "
-        f"'{spec.models[0]}'}}"
-    ) from last
+    raise BadInput(_too_short(days, spec)) from last
+
+
+def _too_short(days: list[date], spec: ValueSpec | ChurnSpec) -> str:
+    """What folds need, and which setting needs less: told from the dates alone, as tables of one's own have no more."""
+    horizon = spec.horizon_days
+    step = min(((later - day).days for day, later in pairwise(days)), default=horizon)
+    there = (days[-1] - days[0]).days + horizon
+    shorter = longest_horizon(there, step_days=step)
+    return (
+        f"lifetime.compare: {spec.name} needs as-of dates that span {2 * horizon} days, to choose on one window of "
+        f"{horizon} days and test on a later one, and so {days_needed(horizon, step_days=step)} days of log after the "
+        f"history (history_days) of the first; there {'is' if len(days) == 1 else 'are'} {len(days)}, from {days[0]} "
+        f"to {days[-1]}, with {there} days of log. Bring a longer log, "
+        + (f"look less far ahead: {knob(spec, days=shorter)}, " if shorter else "look less far ahead, ")
+        + f"or name the model yourself: models = {{{spec.name} = '{spec.models[0]}'}}"
+    )
 
 
 def _with_spenders(split: Split, *, known: pl.DataFrame, spec: ValueSpec | ChurnSpec) -> Split:
@@ -183,18 +222,66 @@ def _with_spenders(split: Split, *, known: pl.DataFrame, spec: ValueSpec | Churn
 
 
 def run_fold(known: pl.DataFrame, *, fold: Fold, choice: Choice, bootstrap: BootstrapSpec | None = None) -> FoldResult:
-    """Fit every model on the latest dates known at the fold's test date, and score them on it."""
+    """Fit every model on the latest dates known at the fold's test date, and score them on it.
+
+    Models that do not finish are left out. The chosen one is `choice.chosen`, or if that one did not finish, the one
+    with the lowest `choice.loss` of those that did. Raises as `need_learned` does.
+    """
     spec = choice.spec
     train, test = (known.filter(part) for part in _rows_of(fold, spec))
-    names: tuple[str, ...] = spec.models
-    models = fit_all(names, spec=spec, table=train)
-    columns = [model.predict(test)[spec.name].alias(name) for name, model in models.items()]
-    predictions = test.select(*KEYS, truth_of(spec)).with_columns(columns)
+    models, said, failed = _fitted(spec, train=train, test=test)
+    need_learned(spec.models, failed=failed, spec=spec)
+    names: tuple[str, ...] = tuple(name for name in spec.models if name in said)
+    predictions = test.select(*KEYS, truth_of(spec)).with_columns(said[name].alias(name) for name in names)
+    ranked = sorted((name for name in names if name in choice.loss), key=choice.loss.__getitem__)
     scores = score_models(
-        predictions, task=task_of(spec), split=choice.fingerprint, chosen=choice.chosen or None, bootstrap=bootstrap
+        predictions,
+        task=task_of(spec).with_changes(models=names),
+        split=choice.fingerprint,
+        chosen=ranked[0] if ranked else None,
+        bootstrap=bootstrap,
     )
-    bias = {name: _held_out_bias(model, spec.name) for name, model in models.items()}
-    return FoldResult(fold, scores, predictions, bias, models)
+    held: dict[str, pl.DataFrame] = {name: vars(models[name])["held_out_"] for name in names}
+    return FoldResult(
+        fold,
+        scores,
+        predictions,
+        {name: total_bias(table, said=spec.name) for name, table in held.items()},
+        {name: bias_but_one(table, said=spec.name) for name, table in held.items()},
+        {name: models[name] for name in names},
+        {name: in_a_sentence(fault) for name, fault in failed.items()},
+    )
+
+
+def _fitted(
+    spec: ValueSpec | ChurnSpec, *, train: pl.DataFrame, test: pl.DataFrame
+) -> tuple[dict[str, Estimator], dict[str, pl.Series], dict[str, Exception]]:
+    """The models of a task, what each says of the test's rows, and the errors of those that did not finish.
+
+    A stack is made of the others as they are, without those that said nothing of use on the test.
+    """
+    models, failed = fit_members((name for name in spec.models if name != "stack"), spec=spec, table=train)
+    answers = {name: _answer(model, test=test, spec=spec) for name, model in models.items()}
+    if "stack" in spec.models and isinstance(spec, ValueSpec):
+        useful = {name: models[name] for name, answer in answers.items() if isinstance(answer, pl.Series)}
+        if useful:
+            models["stack"] = stack_of(useful, spec=spec)
+            answers["stack"] = _answer(models["stack"], test=test, spec=spec)
+    said = {name: answer for name, answer in answers.items() if isinstance(answer, pl.Series)}
+    silent = {name: answer for name, answer in answers.items() if isinstance(answer, Exception)}
+    return models, said, {**failed, **silent}
+
+
+def _answer(model: Estimator, *, test: pl.DataFrame, spec: ValueSpec | ChurnSpec) -> pl.Series | Exception:
+    """What a model says of each row, or what went wrong."""
+    try:
+        answer = model.predict(test)[spec.name]
+        need_finite(answer, of="the users it is tested on")
+    except MissingExtra:
+        raise
+    except Exception as fault:  # as in `fit_members`
+        return fault
+    return answer
 
 
 def truth_of(spec: ValueSpec | ChurnSpec) -> pl.Expr:
@@ -237,7 +324,5 @@ def _loss(name: str, folds: Iterable[FoldResult]) -> float:
     return exp(sum(logs) / len(logs))
 
 
-def _held_out_bias(model: Estimator, name: str) -> float:
-    held: pl.DataFrame = vars(model)["held_out_"]
-    total = float(held[TRUTH].sum())
-    return float(held[name].sum()) / total - 1 if total else 0.0
+def _told(failed: Mapping[str, str]) -> str:
+    return "; ".join(f"{name}: {why}" for name, why in failed.items())

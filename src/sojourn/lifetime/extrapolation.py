@@ -1,5 +1,6 @@
 """Horizons longer than the log can teach: a purchase process says how a forecast that was learned grows further."""
 
+from math import isfinite
 from pathlib import Path
 from typing import Self, get_args
 
@@ -68,7 +69,12 @@ class Extrapolation(Estimator):
         bought = rfm_of(latest, value=self.spec.value, where=where).table
         models: tuple[ProcessModel, ...] = get_args(ProcessModel)
         fits = [PurchaseProcess(self._process(name)).fit(bought) for name in models]
-        self.process_ = max(fits, key=lambda fit: fit.log_likelihood_)
+        usable = [fit for fit in fits if isfinite(fit.log_likelihood_)]
+        if not usable:
+            raise BadInput(
+                f"{where}: no purchase process could be fitted to when users bought. Take a shorter horizon."
+            )
+        self.process_ = max(usable, key=lambda fit: fit.log_likelihood_)
         first = pl.DataFrame({"user_id": ["new"], "frequency": [0], "recency_days": [0], "age_days": [0]})
         self.newcomer_ = float(self._growth(first)[0])
         return self
@@ -104,8 +110,15 @@ class Extrapolation(Estimator):
             self.process_.expect(bought, horizon_days=days)[f"purchases_{days}"].to_numpy()
             for days in (self.spec.base_days, self.spec.horizon_days)
         )
+        strange = ~(np.isfinite(base) & np.isfinite(whole))
+        if strange.any():
+            raise BadInput(
+                f"lifetime.Extrapolation: the purchase process {self.process_.spec.model!r} has no finite forecast for "
+                f"{strange.sum():,} of {len(base):,} users, {bought['user_id'][int(strange.argmax())]!r} the first. "
+                "Look at when they bought, or take a shorter horizon."
+            )
         ratio = np.divide(whole, base, out=np.ones_like(base), where=base > 0)
-        return np.asarray(np.clip(np.nan_to_num(ratio, nan=1.0), 1.0, self.spec.most))
+        return np.asarray(np.clip(ratio, 1.0, self.spec.most))
 
 
 def bases_of(table: pl.DataFrame, *, spec: LifetimeSpec) -> dict[str, ValueSpec]:

@@ -1,12 +1,13 @@
 """The models of a task by name, which of them can learn from a table, and what they are called."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import get_args
 
 import polars as pl
 
-from sojourn.core import Estimator
-from sojourn.lifetime._members import load_member, make_member
+from sojourn.core import BadInput, Estimator, SojournError
+from sojourn.lifetime._members import in_a_sentence, load_member, make_member
 from sojourn.lifetime.process_value import columns_read
 from sojourn.lifetime.purchase_process import ProcessModel
 from sojourn.lifetime.refunds import APART, has_flows
@@ -25,12 +26,24 @@ def make_model(name: str, *, spec: ValueSpec | ChurnSpec) -> Estimator:
     return _stack(spec) if name == "stack" and isinstance(spec, ValueSpec) else make_member(name, spec=spec)
 
 
-def fit_all(names: tuple[str, ...], *, spec: ValueSpec | ChurnSpec, table: pl.DataFrame) -> dict[str, Estimator]:
-    """The models of these names, fitted on this table; a stack is made of the others as they are."""
-    fitted = {name: make_member(name, spec=spec).fit(table) for name in names if name != "stack"}
-    if "stack" in names and isinstance(spec, ValueSpec):
-        fitted["stack"] = _stack(spec).weigh(fitted)
-    return {name: fitted[name] for name in names}
+def stack_of(members: Mapping[str, Estimator], *, spec: ValueSpec) -> Stack:
+    """A stack made of models just fitted on one table, as they are."""
+    return _stack(spec).weigh(members)
+
+
+def need_learned(names: Iterable[str], *, failed: Mapping[str, Exception], spec: ValueSpec | ChurnSpec) -> None:
+    """Raise why, where none of the models that learn has finished: baselines alone are no comparison.
+
+    An error of ours is raised as it is, of the first model. Where none of `names` learns, none is missed.
+    """
+    learned = [name for name in names if name not in (*baselines_of(spec), "stack")]
+    if not learned or any(name not in failed for name in learned):
+        return
+    first = failed[learned[0]]
+    if isinstance(first, SojournError):
+        raise first
+    told = "; ".join(f"{name}: {in_a_sentence(failed[name])}" for name in learned)
+    raise BadInput(f"lifetime.compare: no model of {spec.name} has finished. {told}") from first
 
 
 def usable(spec: ValueSpec | ChurnSpec, *, table: pl.DataFrame) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from sojourn.lifetime._design import KEYS
 from sojourn.lifetime._store import write_table
 from sojourn.lifetime.compare import Comparison, compare
 from sojourn.lifetime.interval import fit_interval, with_interval
+from sojourn.lifetime.log_end import known_end
 from sojourn.lifetime.models import make_model
 from sojourn.lifetime.money import valued
 from sojourn.lifetime.newcomer_report import EVERYONE, newcomer_report
@@ -61,11 +62,11 @@ def compare_newcomers(
     """At every age: compare the models on past newcomers, and predict those whose outcome is not yet known.
 
     Writes into the folder `out`: `metrics.json`, `comparison.csv`, `segments.csv`, `cohorts.csv`, `report.html`, and
-    `<task>.parquet` with the predictions of each age. Nothing from `end` on is known (default: the day after the last
-    in the log). `money` declares currency, rates and margin. Raises `BadInput` when the log is too short for two folds,
-    as `valued` does, and as `features.newcomer_table` does.
+    `<task>.parquet` with the predictions of each age. Nothing from `end` on is known (default: as `log_days` has it).
+    `money` declares currency, rates and margin. Raises `BadInput` when the log is too short for two folds, as `valued`
+    does, and as `features.newcomer_table` does.
     """
-    tasks = spec.tasks()
+    tasks, end = spec.tasks(), known_end(warehouse, end)
     features = valued(warehouse, features=features, spec=money or LifetimeSpec())
     with progress("Newcomers, age by age", total=len(tasks)) as advance:
         found = []

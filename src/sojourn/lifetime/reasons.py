@@ -10,11 +10,12 @@ from sojourn.features import FeatureSpec
 from sojourn.lifetime._boost import Ensemble, Floats
 from sojourn.lifetime.effects import feature_words
 from sojourn.lifetime.forecast import Lifetime, churn_column
+from sojourn.lifetime.log_end import known_end
+from sojourn.lifetime.money import valued
 from sojourn.lifetime.refunds import ApartValue
 from sojourn.lifetime.scoring import TABLE, features_of_users
 from sojourn.lifetime.spec import ChurnSpec
 from sojourn.lifetime.stack import Stack
-from sojourn.lifetime.tables import log_days
 from sojourn.warehouse import PartitionInfo, Warehouse
 
 REASONS = "prediction_reasons"
@@ -63,7 +64,7 @@ def explain_users(
     They must have been scored by this model (`score_users`): `BadInput` otherwise. SHAP values take a hundred times as
     long as predictions, so not everybody has them. What is current by fingerprint is not written again.
     """
-    as_of = as_of or log_days(warehouse)[1]
+    as_of = known_end(warehouse, as_of)
     partition = {"as_of": str(as_of)}
     scored = warehouse.partition(TABLE, partition) if warehouse.has(TABLE) else None
     if scored is None:
@@ -78,6 +79,7 @@ def explain_users(
             f"SELECT user_id FROM {warehouse.relation(TABLE, only=[partition])} "
             f"WHERE fingerprint = '{model.fingerprint_}' ORDER BY {longest} DESC, user_id LIMIT {int(users)}"
         )
+        features = valued(warehouse, features=features, spec=model.spec)
         rows = features_of_users(warehouse, model=model, features=features, as_of=as_of)
         table = warehouse.engine.frame(f"SELECT f.* FROM ({rows}) AS f JOIN ({chosen}) AS c ON c.user_id = f.user_id")
         if table.is_empty():

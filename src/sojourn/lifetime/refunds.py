@@ -18,6 +18,9 @@ from sojourn.lifetime.spec import ValueSpec, gross_of, refunded_of
 from sojourn.lifetime.two_stage import TwoStage
 
 TRUTH = "truth"
+# What was bought longer ago than this is no longer sent back: refunds can undo what these days brought, and no more.
+RETURN_DAYS = 90
+MOST_MADE_UP = 3.0
 # The models of the bench that take refunds apart, and by which model what is paid is forecast.
 APART = {"two_stage_apart": "two_stage", "median_scaled_apart": "median_scaled"}
 
@@ -123,14 +126,18 @@ class ApartValue(Estimator):
     """Expected value = what is paid (a value model of its own) - what flows back (`RefundForecast`).
 
     Nobody gets back more than they paid: refunds are at most the forecast of what is paid plus what the user paid and
-    did not get back so far. So the value is never below minus that; after a large purchase it may well be below zero.
+    did not get back in the last 90 days. So the value is never below minus that: after a large purchase it may well be
+    below zero, of users who have long been gone it is not. What the limit cuts off is made up by those below it, so
+    that refunds add up to those of the users learned from.
 
     Reads the features and the three labels of the task. Writes `user_id, as_of` and the column `spec.name`; `parts`
-    has `gross_<N>` and `refunds_<N>`. Learned: `gross_`, `refunds_`, `held_out_` (after `fit` only, not saved).
+    has `gross_<N>` and `refunds_<N>`. Learned: `gross_`, `refunds_`, `made_up_` (what refunds below the
+    limit are multiplied with), `held_out_` (after `fit` only, not saved).
     """
 
     gross_: TwoStage | SingleStage
     refunds_: RefundForecast
+    made_up_: float
     held_out_: pl.DataFrame
 
     def __init__(self, spec: ApartValueSpec | None = None) -> None:
@@ -148,8 +155,11 @@ class ApartValue(Estimator):
             pl.col(self.spec.name).alias(gross_column(self.spec)),
             self.refunds_.held_out_[self.refunds_.name],
         )
+        most = held[gross_column(self.spec)].to_numpy() + returnable(known, self.spec.value)
+        came = float(known[self.spec.refunded.label].cast(pl.Float64).sum())
+        self.made_up_ = _made_up(held[self.refunds_.name].to_numpy(), most, total=came)
         truth = known[self.spec.label].cast(pl.Float64).alias(TRUTH)
-        self.held_out_ = self._net(_capped(held, known, self.spec)).with_columns(truth)
+        self.held_out_ = self._net(self._limited(held, known)).with_columns(truth)
         return self
 
     def predict(self, table: pl.DataFrame) -> pl.DataFrame:
@@ -160,19 +170,22 @@ class ApartValue(Estimator):
         """`user_id, as_of`, what is paid and what flows back, both never negative."""
         self.check_fitted("refunds_")
         gross = keyed(table, self.gross_.predict(table)[self.spec.name].to_numpy(), name=gross_column(self.spec))
-        return _capped(gross.with_columns(self.refunds_.predict(table)[self.refunds_.name]), table, self.spec)
+        return self._limited(gross.with_columns(self.refunds_.predict(table)[self.refunds_.name]), table)
 
     def save(self, path: Path) -> None:
         """Write `model.json` and the folders `gross` and `refunds` into the folder `path`."""
         self.check_fitted("refunds_")
         self.gross_.save(path / "gross")
         self.refunds_.save(path / "refunds")
-        save_model(path, model=self, learned={})
+        save_model(path, model=self, learned={"made_up": self.made_up_})
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """The model that `save` wrote. Raises `UnreadableSource`."""
-        model = cls(ApartValueSpec(**load_model(path, model=cls)["spec"]))
+        whole = load_model(path, model=cls)
+        model = cls(ApartValueSpec(**whole["spec"]))
+        # Models saved before refunds had this limit made up for nothing.
+        model.made_up_ = whole["learned"].get("made_up", 1.0)
         paid = TwoStage if model.spec.paid_by == "two_stage" else SingleStage
         model.gross_, model.refunds_ = paid.load(path / "gross"), RefundForecast.load(path / "refunds")
         return model
@@ -186,6 +199,9 @@ class ApartValue(Estimator):
             return TwoStage(gross)
         shared = {name: getattr(gross, name) for name in ValueSpec.model_fields}
         return SingleStage(SingleStageSpec(**shared, objective=self.spec.paid_by))
+
+    def _limited(self, parts: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
+        return _capped(parts.with_columns(pl.col(self.refunds_.name) * self.made_up_), table, self.spec)
 
     def _net(self, parts: pl.DataFrame) -> pl.DataFrame:
         names = gross_column(self.spec), refunds_column(self.spec)
@@ -234,13 +250,46 @@ def reconciled(table: pl.DataFrame, *, tasks: Sequence[ValueSpec], features: pl.
 
 
 def _capped(parts: pl.DataFrame, features: pl.DataFrame, task: ValueSpec) -> pl.DataFrame:
-    """Refunds held to what is paid and what was paid and kept so far."""
-    paid, back = _so_far(features, task.value)
-    most = pl.col(gross_column(task)) + pl.Series(np.maximum(paid - back, 0.0))
+    """Refunds held to what is paid and what can still be sent back."""
+    most = pl.col(gross_column(task)) + pl.Series(returnable(features, task.value))
     return parts.with_columns(pl.min_horizontal(refunds_column(task), most).alias(refunds_column(task)))
 
 
+def _made_up(back: Floats, most: Floats, *, total: float) -> float:
+    """By what to multiply refunds so that, each held to its limit, they add up to this total: from 1 to `MOST_MADE_UP`.
+
+    The sum grows with the factor, so halving finds it.
+    """
+    low, high = 1.0, MOST_MADE_UP
+    if np.minimum(back, most).sum() >= total:
+        return low
+    for _ in range(40):
+        middle = (low + high) / 2
+        if np.minimum(middle * back, most).sum() < total:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def returnable(table: pl.DataFrame, value: str) -> Floats:
+    """What each user paid in the last 90 days and did not get back, and no more than of all time.
+
+    A table without the windows `<value>_gross_90d` and `<value>_refunded_90d` tells of all time alone.
+    """
+    paid, back = _so_far(table, value)
+    recent = [f"{name}_{RETURN_DAYS}d" for name in (gross_of(value), refunded_of(value))]
+    kept = np.maximum(paid - back, 0.0)
+    if not {*recent} <= {*table.columns}:
+        return np.asarray(kept)
+    paid, back = _positive(table, recent)
+    return np.asarray(np.minimum(kept, np.maximum(paid - back, 0.0)))
+
+
 def _so_far(table: pl.DataFrame, value: str) -> tuple[Floats, Floats]:
-    columns = (table[name].cast(pl.Float64).fill_null(0.0).to_numpy() for name in flow_columns(value))
-    paid, back = (np.maximum(column, 0.0) for column in columns)
+    return _positive(table, flow_columns(value))
+
+
+def _positive(table: pl.DataFrame, names: Sequence[str]) -> tuple[Floats, Floats]:
+    paid, back = (np.maximum(table[name].cast(pl.Float64).fill_null(0.0).to_numpy(), 0.0) for name in names)
     return paid, back

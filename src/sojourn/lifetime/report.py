@@ -26,6 +26,7 @@ from sojourn.evaluate import (
 )
 from sojourn.lifetime._proof import proof_parts
 from sojourn.lifetime.compare import Comparison
+from sojourn.lifetime.evidence import Evidence, left_out_parts
 from sojourn.lifetime.spec import LifetimeSpec, ValueSpec
 
 SHOWN_USERS = 10
@@ -42,17 +43,29 @@ class Outlook:
 
 
 def write_report(
-    path: Path, *, comparisons: Sequence[Comparison], spec: LifetimeSpec, outlook: Outlook | None = None
+    path: Path,
+    *,
+    comparisons: Sequence[Comparison],
+    spec: LifetimeSpec,
+    outlook: Outlook | None = None,
+    evidence: Evidence | None = None,
 ) -> None:
     """Write the report as one HTML file that needs nothing else. Without an `outlook` it holds the proof alone.
 
-    Raises `BadInput` without comparisons.
+    `evidence` is what goes beside the comparisons. Raises `BadInput` without comparisons.
     """
-    lifetime_report(comparisons=comparisons, spec=spec, outlook=outlook).write(path)
+    lifetime_report(comparisons=comparisons, spec=spec, outlook=outlook, evidence=evidence).write(path)
 
 
-def lifetime_report(*, comparisons: Sequence[Comparison], spec: LifetimeSpec, outlook: Outlook | None = None) -> Report:
+def lifetime_report(
+    *,
+    comparisons: Sequence[Comparison],
+    spec: LifetimeSpec,
+    outlook: Outlook | None = None,
+    evidence: Evidence | None = None,
+) -> Report:
     """The report, to be written or to be joined to another."""
+    evidence = evidence or Evidence()
     if not comparisons:
         raise BadInput("lifetime.write_report needs at least one comparison: compare(table, spec=ValueSpec())")
     first = comparisons[0].choice.split.as_ofs[0]
@@ -61,9 +74,10 @@ def lifetime_report(*, comparisons: Sequence[Comparison], spec: LifetimeSpec, ou
     if outlook is not None and not outlook.profiles.is_empty():
         subtitle = f"{outlook.profiles.height:,} users as of {_day(outlook.profiles['as_of'][0])}. {subtitle}."
     parts = [
-        *_extrapolated_parts(comparisons, spec),
+        *left_out_parts(evidence),
+        *_extrapolated_parts(comparisons, spec, evidence),
         *_outlook_parts(outlook, spec, compared=_value_days(comparisons)),
-        *proof_parts(comparisons, spec),
+        *proof_parts(comparisons, spec, evidence),
         *_next_steps(outlook),
         *_details(comparisons, spec, outlook),
     ]
@@ -74,11 +88,11 @@ def _value_days(comparisons: Sequence[Comparison]) -> set[int]:
     return {one.spec.horizon_days for one in comparisons if isinstance(one.spec, ValueSpec)}
 
 
-def _extrapolated_parts(comparisons: Sequence[Comparison], spec: LifetimeSpec) -> list[Part]:
-    """What to know of horizons that the log is too short for: they were not compared."""
-    compared = {one.spec.name for one in comparisons}
+def _extrapolated_parts(comparisons: Sequence[Comparison], spec: LifetimeSpec, evidence: Evidence) -> list[Part]:
+    """What to know of horizons that are predicted though the log is too short for them: they were not compared."""
+    compared = {one.spec.name for one in comparisons} | {*evidence.left_out}
     longer = [task.horizon_days for task in spec.value_tasks() if task.name not in compared]
-    if not longer:
+    if not longer or not _value_days(comparisons):
         return []
     base = max(_value_days(comparisons))
     days = " and ".join(str(days) for days in longer)

@@ -5,7 +5,7 @@ from datetime import date
 import polars as pl
 
 from sojourn.core import BadInput
-from sojourn.lifetime.tables import log_days
+from sojourn.lifetime.log_end import log_days
 from sojourn.warehouse import Warehouse
 
 

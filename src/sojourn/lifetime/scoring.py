@@ -7,19 +7,28 @@ import polars as pl
 from sojourn.core import BadInput, fingerprint
 from sojourn.features import FeatureSpec, write_features
 from sojourn.lifetime._flows import KEYS, flow_query
+from sojourn.lifetime._seen import Seen, need_unseen
 from sojourn.lifetime.extrapolation import extrapolated_column
 from sojourn.lifetime.forecast import Lifetime
+from sojourn.lifetime.log_end import known_end
 from sojourn.lifetime.money import valued
-from sojourn.lifetime.tables import log_days
 from sojourn.warehouse import PartitionInfo, Warehouse
 
 TABLE = "predictions"
 
 
 def score_users(
-    warehouse: Warehouse, *, model: Lifetime, features: FeatureSpec | None = None, as_of: date | None = None
+    warehouse: Warehouse,
+    *,
+    model: Lifetime,
+    features: FeatureSpec | None = None,
+    as_of: date | None = None,
+    seen: Seen = "refuse",
 ) -> PartitionInfo:
-    """The predictions of every user as of a day (default: the day after the last in the log), however many there are.
+    """The predictions of every user as of a day, however many there are.
+
+    The day defaults to the one after the log's last (`log_days`). One that the models have seen the future of is
+    refused, as by `evaluate_model`; with `seen="warn"`, a replay, a line on stderr says so.
 
     Features go into partition `as_of` of table `features`, predictions into that of table `predictions`, sorted by
     `user_id`, with the columns that `Lifetime.predict` writes but `as_of`, which is the partition's. Rows pass through
@@ -34,7 +43,8 @@ def score_users(
             "lifetime.score_users: these models read sequences, which the table of features does not hold. "
             "Predict in memory: predict_users(warehouse, model=model, out=...)"
         )
-    as_of = as_of or log_days(warehouse)[1]
+    as_of = known_end(warehouse, as_of)
+    need_unseen(warehouse, model, as_of=as_of, where="lifetime.score_users", seen=seen)
     features = valued(warehouse, features=features, spec=model.spec)
     stored = write_features(warehouse, features, as_of)
     partition = {"as_of": str(as_of)}
@@ -50,12 +60,12 @@ def score_users(
             return writer.put(partition, f"SELECT * FROM {name}", order_by=["user_id"], fingerprint=wanted)
 
 
-def features_of_users(warehouse: Warehouse, *, model: Lifetime, features: FeatureSpec | None, as_of: date) -> str:
-    """SQL for what a model reads of every user as of a day, of stored features."""
+def features_of_users(warehouse: Warehouse, *, model: Lifetime, features: FeatureSpec, as_of: date) -> str:
+    """SQL for what a model reads of every user as of a day, of stored features and what they were made by."""
     rows = f"SELECT * FROM {warehouse.relation('features', only=[{'as_of': str(as_of)}])}"
     if not model.refunds_:
         return rows
-    return _with_flows(warehouse, rows, model, valued(warehouse, features=features, spec=model.spec), as_of)
+    return _with_flows(warehouse, rows, model, features, as_of)
 
 
 def _with_flows(warehouse: Warehouse, rows: str, model: Lifetime, features: FeatureSpec, as_of: date) -> str:

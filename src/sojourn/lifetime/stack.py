@@ -14,7 +14,7 @@ from sojourn.evaluate import value_metrics
 from sojourn.lifetime._boost import Floats
 from sojourn.lifetime._design import KEYS
 from sojourn.lifetime._learning import keyed
-from sojourn.lifetime._members import load_member, make_member
+from sojourn.lifetime._members import fit_members, in_a_sentence, load_member
 from sojourn.lifetime._store import load_model, save_model
 from sojourn.lifetime.spec import ValueSpec
 
@@ -39,13 +39,15 @@ class Stack(Estimator):
     The weights are chosen on each member's held-out predictions, of users that it had not learned from, by forward
     selection with replacement (Caruana et al., ICML 2004): begin with the best member, add again and again the one that
     makes the mean better, and keep the best mean met on the way. Better is what `choose` goes by, see `left_undone`.
-    So the stack is a single model where no mixture helps.
+    So the stack is a single model where no mixture helps. A member that cannot be fitted takes no part.
 
     Reads what its members read; writes `user_id, as_of` and the column `spec.name`. Learned: `weights_` (by member,
-    those above 0, which add up to 1), `members_`, `held_out_` (after `fit` only, not saved): as in `SingleStage`.
+    those above 0, which add up to 1), `members_`, `failed_` (why, by member that did not finish), `held_out_` (after
+    `fit` only, not saved): as in `SingleStage`.
     """
 
     weights_: dict[str, float]
+    failed_: dict[str, str]
     members_: dict[str, Estimator]
     held_out_: pl.DataFrame
 
@@ -53,8 +55,13 @@ class Stack(Estimator):
         self.spec: StackSpec = spec or StackSpec()
 
     def fit(self, table: pl.DataFrame) -> Self:
-        """Fit every member, then weigh them; returns itself. Raises what they do."""
-        return self.weigh({name: make_member(name, spec=self.spec).fit(table) for name in self.spec.members})
+        """Fit every member, then weigh them; returns itself. Raises what the first does where none can be fitted."""
+        members, failed = fit_members(self.spec.members, spec=self.spec, table=table)
+        if failed and not members:
+            raise next(iter(failed.values()))
+        self.weigh(members)
+        self.failed_ = {name: in_a_sentence(fault) for name, fault in failed.items()}
+        return self
 
     def weigh(self, members: Mapping[str, Estimator]) -> Self:
         """Weigh members just fitted on one table; returns itself. Raises `BadInput` when there is none."""
@@ -68,6 +75,7 @@ class Stack(Estimator):
         )
         self.weights_ = _weights(table, names=tuple(members), rounds=self.spec.rounds)
         self.members_ = {name: members[name] for name in self.weights_}
+        self.failed_ = {}
         mean = self._mean({name: table[name] for name in self.weights_})
         self.held_out_ = keys.with_columns(pl.Series(self.spec.name, mean))
         return self
@@ -83,7 +91,7 @@ class Stack(Estimator):
         self.check_fitted("members_")
         for name, model in self.members_.items():
             model.save(path / name)
-        save_model(path, model=self, learned={"weights": self.weights_})
+        save_model(path, model=self, learned={"weights": self.weights_, "failed": self.failed_})
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -91,6 +99,7 @@ class Stack(Estimator):
         whole = load_model(path, model=cls)
         model = cls(StackSpec(**whole["spec"]))
         model.weights_ = dict(whole["learned"]["weights"])
+        model.failed_ = dict(whole["learned"].get("failed", {}))
         model.members_ = {name: load_member(path / name) for name in model.weights_}
         return model
 

@@ -1,25 +1,30 @@
 """The whole work on a warehouse, one function per verb: compare, fit, predict, evaluate, or all of it at once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
 import polars as pl
 
-from sojourn.core import progress
+from sojourn.core import BadInput, progress
 from sojourn.evaluate import BootstrapSpec, Scores, write_metrics
 from sojourn.evaluate.scores import write_whole
 from sojourn.features import FeatureSpec
+from sojourn.lifetime._seen import Seen, need_unseen
 from sojourn.lifetime._store import write_table
 from sojourn.lifetime.compare import Comparison, compare
+from sojourn.lifetime.distribution_proof import DISTRIBUTION_SCHEMA, judge_distributions
 from sojourn.lifetime.evaluation import evaluate_model
+from sojourn.lifetime.evidence import Evidence
 from sojourn.lifetime.extrapolation import bases_of
 from sojourn.lifetime.forecast import Lifetime, only_task
+from sojourn.lifetime.history import short_tasks
+from sojourn.lifetime.log_end import known_end, log_days
 from sojourn.lifetime.report import Outlook, write_report
 from sojourn.lifetime.segments import segment_scores
-from sojourn.lifetime.spec import LifetimeSpec
-from sojourn.lifetime.tables import judged_table, scoring_table, training_table
+from sojourn.lifetime.spec import LifetimeSpec, ValueSpec
+from sojourn.lifetime.tables import comparison_table, judged_table, scoring_table, training_table
 from sojourn.lifetime.targets import (
     TargetSpec,
     high_spenders_at_risk,
@@ -27,10 +32,12 @@ from sojourn.lifetime.targets import (
     profiles,
     write_list,
 )
+from sojourn.lifetime.value_cohorts import COHORT_SCHEMA, value_cohorts
 from sojourn.warehouse import Warehouse
 
 METRICS_FILE, REPORT_FILE = "metrics.json", "report.html"
 COMPARISON_FILE, SEGMENTS_FILE = "comparison.csv", "segments.csv"
+DISTRIBUTIONS_FILE, COHORTS_FILE = "distributions.csv", "cohorts.csv"
 PREDICTIONS_FILE, MODELS_FOLDER = "predictions.parquet", "models"
 HIGH_SPENDERS_FILE, AT_RISK_FILE = "likely_high_spenders.csv", "high_spenders_at_risk.csv"
 
@@ -44,16 +51,37 @@ class Predicted:
 
 
 @dataclass(frozen=True)
+class Bench:
+    """What `compare_models` found: a comparison per task that could be judged, and what goes beside them."""
+
+    comparisons: tuple[Comparison, ...]
+    evidence: Evidence
+
+    def summary(self) -> pl.DataFrame:
+        """A short table: `task, model, chosen`, and the figures of the last fold that the task is judged by.
+
+        A model that did not finish has no figures, and says so in `chosen`.
+        """
+        return pl.concat([_summary(comparison) for comparison in self.comparisons], how="diagonal")
+
+    def spreads(self) -> pl.DataFrame:
+        """How good the spreads told of users' spend are, by task: see `judge_distribution`."""
+        found = [proof.table for proof in self.evidence.distributions.values()]
+        return pl.concat(found) if found else pl.DataFrame(schema=DISTRIBUTION_SCHEMA)
+
+
+@dataclass(frozen=True)
 class Study:
     """All that `run_study` found: a comparison per task, the models fitted on everything known, and what they say."""
 
     comparisons: tuple[Comparison, ...]
     model: Lifetime
     predicted: Predicted
+    evidence: Evidence = field(default_factory=Evidence)
 
     def summary(self) -> pl.DataFrame:
-        """A short table: `task, model, chosen`, and the figures of the last fold that the task is judged by."""
-        return pl.concat([_summary(comparison) for comparison in self.comparisons], how="diagonal")
+        """As `Bench.summary`."""
+        return Bench(self.comparisons, self.evidence).summary()
 
 
 def run_study(
@@ -66,15 +94,22 @@ def run_study(
 ) -> Study:
     """Compare the models of every task, fit the chosen ones on everything known by `end`, and predict from that day on.
 
-    Writes into the folder `out`: `metrics.json`, `comparison.csv`, `segments.csv`, `report.html`, `models/`,
-    `predictions.parquet`, `likely_high_spenders.csv`, `high_spenders_at_risk.csv`. `end` defaults to the day after the
-    last in the log.
+    Writes into the folder `out`: what `compare_models` writes, `models/`, `predictions.parquet`,
+    `likely_high_spenders.csv`, `high_spenders_at_risk.csv`. `end` defaults to the day after the log's last
+    (`log_days`). Raises `BadInput` as `compare_models` does, and for a task that can't be judged, isn't extrapolated,
+    and has no model named.
     """
+    end = known_end(warehouse, end)
     with progress("Features of past dates", total=1) as advance:
         table = training_table(warehouse, spec=spec, features=features, end=end)
         advance(1)
-    comparisons = _compare_all(table, spec)
-    picked = {comparison.spec.name: comparison.chosen for comparison in comparisons}
+    short = short_tasks(spec, log_days=(end - log_days(warehouse)[0]).days)
+    bench = _compare_all(warehouse, table, short=short, spec=spec, features=features)
+    named = {*spec.models, *bases_of(table, spec=spec)}
+    for name, why in bench.evidence.left_out.items():
+        if name not in named:
+            raise BadInput(f"lifetime.run_study: {name} has no model: {why}")
+    picked = {comparison.spec.name: comparison.chosen for comparison in bench.comparisons}
     with progress("Models on everything known, predictions, report", total=3) as advance:
         model = Lifetime(spec.with_changes(models={**picked, **spec.models})).fit(table)
         model.save(out / MODELS_FOLDER)
@@ -82,10 +117,15 @@ def run_study(
         users = scoring_table(warehouse, features=features, as_of=end, spec=spec, flows=bool(model.refunds_))
         predicted = _predict(model, users, out)
         advance(1)
-        _write_comparisons(comparisons, out)
-        write_report(out / REPORT_FILE, comparisons=comparisons, spec=spec, outlook=predicted.outlook)
+        # That they are extrapolated the report says by itself.
+        kept = {name: why for name, why in bench.evidence.left_out.items() if name in spec.models}
+        evidence = replace(bench.evidence, left_out=kept)
+        _write_comparisons(bench, out)
+        write_report(
+            out / REPORT_FILE, comparisons=bench.comparisons, spec=spec, outlook=predicted.outlook, evidence=evidence
+        )
         advance(1)
-    return Study(comparisons, model, predicted)
+    return Study(bench.comparisons, model, predicted, evidence)
 
 
 def compare_models(
@@ -95,15 +135,18 @@ def compare_models(
     out: Path,
     features: FeatureSpec | None = None,
     end: date | None = None,
-) -> tuple[Comparison, ...]:
-    """Compare the models of every task; write what was found into `out`.
+) -> Bench:
+    """Compare the models of every task that can be judged; write what was found into `out`.
 
-    The files are `metrics.json`, `comparison.csv`, `segments.csv` and `report.html`.
+    A task that the log is too short for, or too few users, is left out, and why is said (`Bench.evidence.left_out`).
+    The files are `metrics.json`, `comparison.csv`, `segments.csv`, `distributions.csv` (how good the spreads told of
+    users' spend are), `cohorts.csv` (`value_cohorts`) and `report.html`. Raises `BadInput` where no task can be judged.
     """
-    comparisons = _compare_all(training_table(warehouse, spec=spec, features=features, end=end), spec)
-    _write_comparisons(comparisons, out)
-    write_report(out / REPORT_FILE, comparisons=comparisons, spec=spec)
-    return comparisons
+    table, short = comparison_table(warehouse, spec=spec, features=features, end=end)
+    bench = _compare_all(warehouse, table, short=short, spec=spec, features=features)
+    _write_comparisons(bench, out)
+    write_report(out / REPORT_FILE, comparisons=bench.comparisons, spec=spec, evidence=bench.evidence)
+    return bench
 
 
 def fit_models(
@@ -127,9 +170,16 @@ def predict_users(
     out: Path,
     features: FeatureSpec | None = None,
     as_of: date | None = None,
+    seen: Seen = "refuse",
 ) -> Predicted:
-    """Predict every user as of a day (default: the day after the last in the log); write predictions and lists."""
-    users = scoring_table(warehouse, features=features, as_of=as_of, spec=model.spec, flows=bool(model.refunds_))
+    """Predict every user as of a day (default: the day after the log's last, `log_days`); write predictions and lists.
+
+    A day that the models have seen the future of is refused, as by `evaluate_model`; with `seen="warn"`, a replay, a
+    line on stderr says so.
+    """
+    day = known_end(warehouse, as_of)
+    need_unseen(warehouse, model, as_of=day, where="lifetime.predict_users", seen=seen)
+    users = scoring_table(warehouse, features=features, as_of=day, spec=model.spec, flows=bool(model.refunds_))
     return _predict(model, users, out)
 
 
@@ -154,16 +204,38 @@ def scores_summary(scores: Mapping[str, Scores]) -> pl.DataFrame:
     return pl.concat([_short(each) for each in scores.values()], how="diagonal")
 
 
-def _compare_all(table: pl.DataFrame, spec: LifetimeSpec) -> tuple[Comparison, ...]:
-    bootstrap = BootstrapSpec(replicates=spec.replicates)
+def _compare_all(
+    warehouse: Warehouse,
+    table: pl.DataFrame,
+    *,
+    short: Mapping[str, str],
+    spec: LifetimeSpec,
+    features: FeatureSpec | None,
+) -> Bench:
+    """Every task that can be judged, compared; `short` are those that the log is too short for, and why."""
     bases = bases_of(table, spec=spec)
-    tasks = [task for task in spec.tasks() if task.name not in bases]
-    found = []
+    grown = {
+        name: f". `sojourn ltv fit` will extrapolate it from {base.name}, and mark it" for name, base in bases.items()
+    }
+    left_out = {name: f"{why}{grown.get(name, '')}" for name, why in short.items()}
+    tasks = [task for task in spec.tasks() if task.name not in short]
+    found: list[Comparison] = []
+    first: BadInput | None = None
     with progress("Models compared", total=len(tasks)) as advance:
         for task in tasks:
-            found.append(compare(only_task(table, task), spec=task, level=spec.level, bootstrap=bootstrap))
+            try:
+                bootstrap = BootstrapSpec(replicates=spec.replicates)
+                found.append(compare(only_task(table, task), spec=task, level=spec.level, bootstrap=bootstrap))
+            except BadInput as fault:
+                first, left_out[task.name] = first or fault, str(fault)
             advance(1)
-    return tuple(found)
+    if not found:
+        assert first is not None
+        raise first
+    values = [one for one in found if isinstance(one.spec, ValueSpec)]
+    cohorts = {one.spec.name: value_cohorts(warehouse, comparison=one, spec=spec, features=features) for one in values}
+    distributions, unlearned = judge_distributions(table, comparisons=values)
+    return Bench(tuple(found), Evidence({**left_out, **unlearned}, distributions, cohorts))
 
 
 def _predict(model: Lifetime, features: pl.DataFrame, out: Path) -> Predicted:
@@ -181,14 +253,24 @@ def _predict(model: Lifetime, features: pl.DataFrame, out: Path) -> Predicted:
     return Predicted(predictions, outlook)
 
 
-def _write_comparisons(comparisons: tuple[Comparison, ...], out: Path) -> None:
+def _write_comparisons(bench: Bench, out: Path) -> None:
+    comparisons, cohorts = bench.comparisons, list(bench.evidence.cohorts.values())
     write_metrics(out / METRICS_FILE, [comparison.scores for comparison in comparisons])
-    write_whole(out / COMPARISON_FILE, pl.concat([comparison.table() for comparison in comparisons]).write_csv())
-    write_whole(out / SEGMENTS_FILE, pl.concat([segment_scores(comparison) for comparison in comparisons]).write_csv())
+    tables = {
+        COMPARISON_FILE: pl.concat([comparison.table() for comparison in comparisons]),
+        SEGMENTS_FILE: pl.concat([segment_scores(comparison) for comparison in comparisons]),
+        DISTRIBUTIONS_FILE: bench.spreads(),
+        COHORTS_FILE: pl.concat(cohorts) if cohorts else pl.DataFrame(schema=COHORT_SCHEMA),
+    }
+    for name, table in tables.items():
+        write_whole(out / name, table.write_csv())
 
 
 def _summary(comparison: Comparison) -> pl.DataFrame:
-    return _short(comparison.scores)
+    named = {"task": comparison.spec.name, "chosen": "did not finish"}
+    unfinished = [{**named, "model": name} for name in comparison.failed if name not in comparison.scores.models]
+    short = _short(comparison.scores)
+    return pl.concat([short, pl.DataFrame(unfinished)], how="diagonal") if unfinished else short
 
 
 def _short(scores: Scores) -> pl.DataFrame:

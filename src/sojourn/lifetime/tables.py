@@ -5,11 +5,13 @@ from datetime import date, timedelta
 
 import polars as pl
 
-from sojourn.core import BadInput, MissingTable
+from sojourn.core import BadInput
 from sojourn.evaluate import as_of_grid
 from sojourn.features import FeatureSpec, LabelSpec, SequenceSpec, feature_table, sequence_table, training_set
 from sojourn.lifetime._flows import flows_back, with_flow_labels, with_flows
 from sojourn.lifetime.compare import split_of
+from sojourn.lifetime.history import short_tasks
+from sojourn.lifetime.log_end import known_end, log_days
 from sojourn.lifetime.money import valued
 from sojourn.lifetime.spec import ChurnSpec, LifetimeSpec, ValueSpec
 from sojourn.warehouse import Warehouse
@@ -20,17 +22,39 @@ def training_table(
 ) -> pl.DataFrame:
     """Features and labels at the past dates that `compare` and `Lifetime.fit` need.
 
-    `end` is the first day that is not known (default: the day after the last one in the log); no label window reaches
-    beyond it. A label whose window had not ended is null. `features` defaults to `FeatureSpec()`.
+    `end` is the first day that is not known (default: as `log_days` has it, told where rows come after it); no label
+    window reaches beyond it. A label whose window had not ended is null. `features` defaults to `FeatureSpec()`.
 
     Raises `BadInput` when the log is shorter than `spec.history_days` plus the shortest horizon (any horizon that has a
     model named, or by `long_horizons = "refuse"`), `MissingTable`.
     """
-    days = log_days(warehouse)
+    first, end = log_days(warehouse)[0], known_end(warehouse, end)
+    return _table(warehouse, spec=spec, features=features, end=end, as_ofs=_needed(spec, spec.tasks(), first, end))
+
+
+def comparison_table(
+    warehouse: Warehouse, *, spec: LifetimeSpec, features: FeatureSpec | None = None, end: date | None = None
+) -> tuple[pl.DataFrame, dict[str, str]]:
+    """What `compare` needs of the tasks that the log is long enough to judge; and why others are left out, by task.
+
+    The table is `training_table`'s at the dates of those tasks' folds. Raises `BadInput` where there is none.
+    """
+    first, end = log_days(warehouse)[0], known_end(warehouse, end)
+    short = short_tasks(spec, log_days=(end - first).days)
+    long_enough = [task for task in spec.tasks() if task.name not in short]
+    if not long_enough:
+        told = ". ".join(f"{name}: {why}" for name, why in short.items())
+        raise BadInput(f"lifetime.compare: no task can be judged. {told}")
+    as_ofs = _needed(spec, long_enough, first, end)
+    return _table(warehouse, spec=spec, features=features, end=end, as_ofs=as_ofs), short
+
+
+def _table(
+    warehouse: Warehouse, *, spec: LifetimeSpec, features: FeatureSpec | None, end: date, as_ofs: Iterable[date]
+) -> pl.DataFrame:
     features = valued(warehouse, features=features, spec=spec)
-    end = end or days[1]
     wanted: dict[tuple[int, ...], list[date]] = {}
-    for as_of in _needed(spec, days[0], end):
+    for as_of in as_ofs:
         complete = tuple(n for n in _horizons(spec) if as_of + timedelta(days=n) <= end)
         wanted.setdefault(complete, []).append(as_of)
     parts = [
@@ -57,12 +81,12 @@ def scoring_table(
     spec: LifetimeSpec | None = None,
     flows: bool = False,
 ) -> pl.DataFrame:
-    """Features of every user as seen from one day (default: the day after the last one in the log).
+    """Features of every user as seen from one day (default: as `log_days` has it, told where rows come after it).
 
     With sequences where `spec` has them, and with what was paid and refunded (`flows`) where a model has learned from
     it: `bool(Lifetime.refunds_)`.
     """
-    spec, as_of = spec or LifetimeSpec(), as_of or log_days(warehouse)[1]
+    spec, as_of = spec or LifetimeSpec(), known_end(warehouse, as_of)
     features = valued(warehouse, features=features, spec=spec)
     found = feature_table(warehouse, features, as_of)
     if flows:
@@ -78,22 +102,10 @@ def with_sequences(warehouse: Warehouse, table: pl.DataFrame, *, spec: SequenceS
     return table.join(found, on=["user_id", "as_of"], how="left", maintain_order="left")
 
 
-def log_days(warehouse: Warehouse) -> tuple[date, date]:
-    """The first day of the event log, and the day after its last. Raises `MissingTable`, `BadInput`."""
-    if not warehouse.has("events"):
-        raise MissingTable(
-            "lifetime needs the table 'events'; the warehouse has none. Fill it first: sojourn ingest ..."
-        )
-    days = sorted(date.fromisoformat(part.partition["day"]) for part in warehouse.partitions("events"))
-    if not days:
-        raise BadInput("lifetime needs events; the table 'events' has no day yet. Fill it first: sojourn ingest ...")
-    return days[0], days[-1] + timedelta(days=1)
-
-
-def _needed(spec: LifetimeSpec, first: date, end: date) -> list[date]:
-    """The dates that any fold of any task trains or is tested on, and those of the last fit."""
+def _needed(spec: LifetimeSpec, tasks: Iterable[ValueSpec | ChurnSpec], first: date, end: date) -> list[date]:
+    """The dates that any fold of these tasks trains or is tested on, and those of the last fit."""
     found: set[date] = set()
-    for task in spec.tasks():
+    for task in tasks:
         try:
             grid = as_of_grid(
                 first,

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from sojourn.evaluate import METRICS, Difference, number_text, range_text
+from sojourn.evaluate import METRICS, Difference, Interval, number_text, range_text
+from sojourn.lifetime._bias import bias_but_one
 from sojourn.lifetime.compare import Comparison
 from sojourn.lifetime.models import baselines_of, model_label
 
@@ -14,18 +15,24 @@ IN_WORDS = {
     "auc": "telling leavers from stayers (AUC)",
 }
 
+# A total that is off by more than this is said to be, where chance among users does not explain it.
+MUCH_OFF = 0.25
+
 
 def verdict(comparison: Comparison, *, labels: Mapping[str, str] | None = None) -> str:
-    """In two or three sentences: whether anything learned was worth it, and which models did better on the last fold.
+    """In a few sentences: whether anything learned was worth it, which models did better on the last fold, whether its
+    total there is far off, and which models did not finish.
 
     A model counts as better where the 95 % interval of the paired difference leaves out 0, in MAE or Gini (of a
-    probability: Brier or AUC). `labels` are what models are called, their names when left out.
+    probability: Brier or AUC). A total counts as far off above 25 %, where the 95 % interval of the bias leaves out 0.
+    `labels` are what models are called, their names when left out.
     """
-    called = {name: f"'{name}'" for name in comparison.spec.models} | dict(labels or {})
+    called = {name: f"'{name}'" for name in (*comparison.spec.models, *comparison.failed)} | dict(labels or {})
     said = f"the earlier folds picked {called[comparison.chosen]}"
     if comparison.chosen in baselines_of(comparison.spec):
         said += ", a dumb baseline: nothing that was learned did better there"
-    return f"{said}. {_on_the_last_fold(comparison, called)}"
+    parts = (_on_the_last_fold(comparison, called), far_off(comparison), *_did_not_finish(comparison, called))
+    return " ".join(part for part in (f"{said}.", *parts) if part)
 
 
 def verdict_sentence(comparison: Comparison, *, rival: str, unit: str = "") -> str:
@@ -60,6 +67,32 @@ def _on_the_last_fold(comparison: Comparison, called: Mapping[str, str]) -> str:
     if "zero" in comparison.differences and _worse(comparison, "zero") and not comparison.predictions["truth"].median():
         said += " More than half of the users spend nothing, so the lowest MAE goes to whoever says so of everyone."
     return said
+
+
+def far_off(comparison: Comparison) -> str:
+    """A sentence where the chosen model's total on the last fold is far off, and not by chance."""
+    bias = comparison.scores.models[comparison.chosen]["bias"]
+    if not is_far_off(bias):
+        return ""
+    said = (
+        f"Its total there is off by {number_text(bias.value, style='change', digits=0)} (95 % interval "
+        f"{range_text(bias, style='change', digits=0)}"
+    )
+    if comparison.scores.kind == "value":
+        rest = bias_but_one(comparison.predictions, said=comparison.chosen)
+        said += f"; {number_text(rest, style='change', digits=0)} without the one user who makes most of that"
+    return f"{said}): do not plan with its totals before that is understood."
+
+
+def is_far_off(bias: Interval) -> bool:
+    """Whether a total is off by more than `MUCH_OFF`, and its interval leaves out 0."""
+    if bias.value is None or bias.low is None or bias.high is None:
+        return False
+    return abs(bias.value) > MUCH_OFF and not bias.low <= 0 <= bias.high
+
+
+def _did_not_finish(comparison: Comparison, called: Mapping[str, str]) -> list[str]:
+    return [f"{called[name]} did not finish: {why.rstrip('.')}." for name, why in comparison.failed.items()]
 
 
 def _worse(comparison: Comparison, name: str) -> list[str]:

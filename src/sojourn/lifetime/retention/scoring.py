@@ -8,9 +8,9 @@ import polars as pl
 from sojourn import __version__
 from sojourn.core import fingerprint
 from sojourn.features import FeatureSpec
+from sojourn.lifetime.log_end import log_days
 from sojourn.lifetime.retention.activity import activity_table
 from sojourn.lifetime.retention.study import FittedRetention
-from sojourn.lifetime.tables import log_days
 from sojourn.rollups import refreshed
 from sojourn.warehouse import PartitionInfo, Warehouse
 

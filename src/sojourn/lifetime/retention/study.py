@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from datetime import date
+from hashlib import sha256
 from pathlib import Path
 
 import polars as pl
@@ -13,6 +14,7 @@ from sojourn.evaluate import as_of_grid, write_metrics
 from sojourn.evaluate.scores import write_whole
 from sojourn.features import FeatureSpec
 from sojourn.lifetime._store import write_table
+from sojourn.lifetime.log_end import log_days
 from sojourn.lifetime.retention.activity import activity_table, decision_table
 from sojourn.lifetime.retention.compare import (
     CHOICE,
@@ -28,7 +30,6 @@ from sojourn.lifetime.retention.push_effect import PushEffect
 from sojourn.lifetime.retention.report import RetentionViews, retention_report
 from sojourn.lifetime.retention.spec import RetentionSpec
 from sojourn.lifetime.retention.triangle import cohort_triangle
-from sojourn.lifetime.tables import log_days
 from sojourn.warehouse import Warehouse
 
 METRICS_FILE, BY_DAY_FILE, REPORT_FILE = "metrics.json", "by_day.csv", "report.html"
@@ -58,7 +59,7 @@ class FittedRetention:
         with TemporaryDirectory() as folder:
             self._save_parts(Path(folder))
             files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
-            texts = [part for path in files for part in (path.name, path.read_text(encoding="utf-8"))]
+            texts = [part for path in files for part in (path.name, sha256(path.read_bytes()).hexdigest())]
         return fingerprint(self.spec.to_json(), *texts)
 
     def save(self, path: Path) -> None:
