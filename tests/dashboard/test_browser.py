@@ -241,7 +241,7 @@ def test_the_key_of_a_legend_hides_its_line_and_shows_it_again(visitor):
     page, key = visitor.page, visitor.page.locator("#overview-active_users_by_channel .sj-key").first
     page.wait_for_selector("#overview-active_users_by_channel .main-svg")
     shown = (
-        "document.querySelector('#overview-active_users_by_channel .js-plotly-plot')._fullData"
+        "document.querySelector('#overview-active_users_by_channel .js-plotly-plot').data"
         f".filter(each => each.legendgroup === '{key.get_attribute('data-group')}').map(each => each.visible)"
     )
     key.focus()
