@@ -64,7 +64,7 @@ def _deciles(reader: Reader, filters: Filters) -> Drawn:
     table = cube.select("decile", "users", "value", per_user=pl.col("value") / pl.col("users"))
     figure = bar_chart(
         table.select(decile=pl.col("decile").cast(pl.String), value="per_user"), x="decile", style="number",
-        unit=reader.spec.unit, x_title="Tenth of all scored users, the most valuable first",
+        unit=reader.spec.unit, x_title="Tenth of users, the most valuable first",
     )  # fmt: skip
     return Drawn(
         table,
