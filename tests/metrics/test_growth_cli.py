@@ -121,6 +121,16 @@ def test_metrics_of_acquisition_are_shown_listed_and_written_as_any_other(run, s
         assert sentence in said
 
 
+def test_without_activity_nobody_is_acquired_and_nothing_is_written(run, shop, tmp_path):
+    (tmp_path / "sojourn.toml").write_text(
+        SETTINGS.replace("active = \"event = 'launch'\"", "active = \"event = 'lauch'\"")
+    )
+    status, _, said = run("acquisition")
+    assert (status, said.count("\n")) == (2, 1)
+    assert "no row of table 'events' up to 2025-03-14 makes any user_id active (active = \"event = 'lauch'\")" in said
+    assert not [table for table in shop.tables() if table.startswith("metric_")]
+
+
 def test_numbers_of_an_edited_board_are_refused_until_they_are_built_again(run, shop, tmp_path):
     put_costs(shop, [(START, "south", None, "6", None)])
     run("acquisition")

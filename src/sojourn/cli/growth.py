@@ -158,9 +158,7 @@ def board_of(name: str, board: str | None, warehouse: Path, config: Path | None)
         market = supply_demand_from(settings)
         boards = {market.name: market}
     if board is not None and board not in boards:
-        raise BadSpec(
-            f"Metric {name!r} has no board {board!r}; there are {', '.join(boards)}. Say one of them: --board"
-        )
+        raise BadSpec(f"Metric {name!r} has no board {board!r}; there are {', '.join(boards)}. Say one of them.")
     if board is None and len(boards) > 1:
         raise BadSpec(f"There are several boards: {', '.join(boards)}. Say which: --board {next(iter(boards))}")
     return store, boards[board or next(iter(boards))], (ACQUISITION_METRICS | MARKET_METRICS)[name]

@@ -10,7 +10,7 @@ from sojourn.metrics._cohort_forecast import forecasts, predicted_on
 from sojourn.metrics._partitions import EXACT, publish
 from sojourn.metrics.acquired_value import write_acquired_value
 from sojourn.metrics.acquisition_spec import AcquisitionSpec
-from sojourn.metrics.attribution import AcquiredReport, write_acquired
+from sojourn.metrics.attribution import AcquiredReport, need_activity, write_acquired
 from sojourn.metrics.catalogue import GRAINS, MetricSpec
 from sojourn.metrics.costs import check_channels
 from sojourn.metrics.payback import payback_table
@@ -82,8 +82,9 @@ def write_acquisition(warehouse: Warehouse, spec: AcquisitionSpec, *, as_of: dat
     Writes `metric_acquired`, `metric_customers`, `metric_acquired_value`, a table for each of `ACQUISITION_METRICS`,
     and `metric_payback`. A warehouse without the table of costs gets the metrics that need none. Partitions whose rows
     are as they were are not written again. Raises as `write_acquired` and `daily_costs` do, and `BadInput` for channels
-    that stand on the side of costs or of users alone.
+    that stand on the side of costs or of users alone, and, before anything is written, where nobody is ever active.
     """
+    need_activity(warehouse, spec, as_of=as_of)
     done = write_acquired(warehouse, spec, as_of=as_of)
     write_acquired_value(warehouse, spec, as_of=as_of)
     with_costs = warehouse.has(spec.costs)
