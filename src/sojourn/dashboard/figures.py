@@ -372,6 +372,8 @@ def number_format(style: str, unit: str, *, values: Iterable[float | None]) -> s
     """Plotly's template of a number of this style, of these values; money has its unit and as many digits as needed."""
     if style == "percent":
         return "%{y:.1%}"
+    if style == "times":
+        return "%{y:.2f}×"
     return f"{unit}%{{y:,.{money_digits(values)}f}}" if unit else "%{y:,.4~r}"
 
 
@@ -379,6 +381,8 @@ def number_axis(figure: Any, *, style: str, unit: str) -> Any:
     """The axis of the figures: from zero, few lines, percent or money as said."""
     if style == "percent":
         return figure.update_yaxes(rangemode="tozero", nticks=6, zeroline=False, tickformat=".0%")
+    if style == "times":
+        return figure.update_yaxes(rangemode="tozero", nticks=6, zeroline=False, tickformat=",.2~f", ticksuffix="×")
     # "~s" writes 0.3 as 300m, for milli: what is small is written out.
     high = max((abs(value) for trace in figure.data for value in trace.y or () if value is not None), default=0.0)
     form = "~s" if high >= 1000 else ",.0f" if high >= 10 else ",.2f" if unit else ",.2~f"

@@ -32,7 +32,8 @@ def definition_of(name: str) -> str:
 
 def style_of(spec: MetricSpec) -> Style:
     """How a metric's figures are written."""
-    return "percent" if spec.unit == "share" else "number"
+    styles: dict[str, Style] = {"share": "percent", "times": "times"}
+    return styles.get(spec.unit, "number")
 
 
 def unit_of(spec: MetricSpec, reader: Reader) -> str:

@@ -26,7 +26,7 @@ from sojourn.evaluate.formats import number_text
 SHOWN_COHORTS = 6
 PAYBACK = (
     "Margin up to an age of those acquired through channels that cost something, over "
-    "what these cost: at 100 % it has paid itself back. Solid: observed. "
+    "what these cost: at 1 it has paid itself back. Solid: observed. "
     "Dashed: forecast, with the band of the users' own ranges."
 )
 NO_COHORT = "No cohort was acquired between these days, or through this channel and campaign. Clear the filters."
