@@ -4,7 +4,7 @@ from datetime import date, timedelta
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sojourn.dashboard.figures import as_json, effects_chart, time_chart
@@ -19,6 +19,7 @@ def weekly(mature):
     return pl.DataFrame({"start": starts, "value": values, "mature": mature})
 
 
+@settings(deadline=None)
 @given(st.lists(st.booleans(), min_size=1, max_size=30))
 def test_every_figure_is_seen_once_firm_or_open(mature):
     figure = time_chart(weekly(mature), grain="week", name="x")
@@ -30,6 +31,7 @@ def test_every_figure_is_seen_once_firm_or_open(mature):
     assert all(trace.marker.symbol == "circle-open" for trace in rest)
 
 
+@settings(deadline=None)
 @given(st.lists(st.booleans(), min_size=2, max_size=30))
 def test_the_dotted_line_touches_every_figure_that_is_not_over_and_its_neighbours(mature):
     figure = time_chart(weekly(mature), grain="week", name="x")
@@ -42,6 +44,7 @@ def test_the_dotted_line_touches_every_figure_that_is_not_over_and_its_neighbour
 
 
 @pytest.mark.parametrize("grain", ["day", "week", "month"])
+@settings(deadline=None)
 @given(weeks=st.integers(1, 120))
 def test_ticks_stand_below_beginnings_and_the_newest_has_one(grain, weeks):
     table = weekly([True] * weeks)
@@ -63,6 +66,7 @@ def test_effects_begin_at_zero_and_end_in_their_sum():
     assert high > 1
 
 
+@settings(deadline=None)
 @given(st.floats(min_value=1e-6, max_value=1e9))
 def test_money_has_cents_and_what_is_tiny_is_not_nothing(value):
     text = figure_text(value, unit="$")
