@@ -8,10 +8,10 @@ from sojourn.core import MissingTable
 from sojourn.dashboard.boards import grain_of, metric, published
 from sojourn.dashboard.figures import curve_chart, triangle_chart
 from sojourn.dashboard.filters import Filters
+from sojourn.dashboard.numbers import figure_text
 from sojourn.dashboard.pages._shared import EDGES, channels, definition_of, heading, no_metric, style_of, unit_of
 from sojourn.dashboard.parts import Drawn, Part, Tile, View, nothing
 from sojourn.dashboard.reader import Reader
-from sojourn.evaluate.formats import number_text
 from sojourn.metrics import METRICS
 
 Z = 1.959964
@@ -97,7 +97,7 @@ def _curve(reader: Reader, filters: Filters) -> Drawn:
     if shown.is_empty():
         return nothing(TOO_YOUNG)
     figure = curve_chart(shown, x="age", x_title=f"{grain.capitalize()}s since the first")
-    said = f"Retention falls to {number_text(shown['value'][-1], style='percent')} at {grain} {shown['age'][-1]}."
+    said = f"Retention falls to {figure_text(shown['value'][-1], style='percent')} at {grain} {shown['age'][-1]}."
     return Drawn(table, figure, said=said)
 
 
@@ -163,13 +163,13 @@ def _tiles(reader: Reader, filters: Filters) -> list[Tile]:
             continue
         users = float(cohorts["denominator"].sum())
         share = float(cohorts["numerator"].sum()) / users
-        told = f"of {number_text(users)} users in {cohorts.height} cohorts"
+        told = f"of {figure_text(users)} users in {cohorts.height} cohorts"
         label = f"{grain.capitalize()} {age} retention"
         values = cohorts["value"].to_list()
         tiles.append(
             Tile(
                 label,
-                number_text(share, style="percent"),
+                figure_text(share, style="percent"),
                 against=told,
                 line=values,
                 definition=definition_of("retention"),
