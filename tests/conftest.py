@@ -15,7 +15,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     for item in items:
         is_page = item.path.name == "test_docs.py"
-        item.add_marker(pytest.mark.xdist_group(item.nodeid if is_page else str(item.path)))
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid if is_page else str(item.path)))
     items.sort(key=lambda item: item.path.name != "test_docs.py")
 
 
