@@ -38,13 +38,13 @@ def commands(block: str) -> list[str]:
 
 
 def own_orders() -> str:
-    """The file of the reader's own: 300 customers who order at their own pace through 2024."""
+    """The file of the reader's own: 200 customers who order at their own pace from June to the end of 2024."""
     chance = np.random.default_rng(3)
     lines = ["customer_id,order_date,revenue"]
-    for customer in range(300):
-        first, gap_days = chance.integers(0, 200), chance.gamma(2.0, 15.0)
+    for customer in range(200):
+        first, gap_days = chance.integers(0, 100), chance.gamma(2.0, 12.0)
         days = first + np.cumsum(chance.exponential(gap_days, size=40))
-        dates = np.datetime64("2024-01-01") + days[days < 366].astype("timedelta64[D]")
+        dates = np.datetime64("2024-06-01") + days[days < 214].astype("timedelta64[D]")
         lines += [f"c{customer},{day},{chance.gamma(2.0, 20.0):.2f}" for day in dates]
     return "\n".join(lines) + "\n"
 

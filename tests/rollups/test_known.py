@@ -14,8 +14,6 @@ from sojourn.warehouse import InPlace, Warehouse
 from tests.rollups.logs import Event, put_events
 from tests.rollups.mornings import AFTER_HOURS, LONELY, MORNINGS, known_rollup
 
-# One process lives through these mornings, for both files that look back at them.
-pytestmark = pytest.mark.xdist_group("mornings")
 SPEC = RollupSpec(aggregates={"rows": AggregateSpec(function="count")}, windows_days=(1, 3))
 LOG: dict[str, pl.DataType] = {
     **dict.fromkeys(("event_id", "user_id", "event"), pl.String()),

@@ -16,8 +16,6 @@ from tests.rollups.mornings import MORNINGS, known_rollup
 from tests.rollups.test_partials import log
 
 ALL = VerifySpec(partitions=None, sample=30)
-# One process lives through these mornings, for both files that look back at them.
-pytestmark = pytest.mark.xdist_group("mornings")
 
 
 @pytest.mark.parametrize("part", range(3))

@@ -65,7 +65,7 @@ def _suspected(found: Standing, table: str, cells: Sequence[Cell]) -> list[Cell]
     for batch in batches([cell.start for cell in cells if cell.grain == "day"], found.found.rows):
         days = [Cell("day", day) for day in batch]
         relation = found.warehouse.relation(table, only=[cell.partition for cell in days])
-        stored = f"(SELECT *, CAST(start AS DATE) AS day FROM {relation}) AS stored"
+        stored = f"(SELECT *, start AS day FROM {relation}) AS stored"
         derived = _lifted(found, table, days)
         if differences(found.warehouse, stored, derived=derived, keys=keys, columns=columns):
             suspected += days
