@@ -7,7 +7,6 @@ import pytest
 
 from sojourn.warehouse import EngineSpec, Warehouse, WarehouseSpec
 
-
 # What takes long to make once a process: whatever needs it goes to one, the JVM of Spark above all.
 MADE_ONCE = ("spark", "_lived")
 APPS = ("dashboard", "retention")  # folders whose files share a simulated app
