@@ -7,16 +7,33 @@ import pytest
 
 from sojourn.warehouse import EngineSpec, Warehouse, WarehouseSpec
 
+# What takes long to make once a process: whatever needs it goes to one, the JVM of Spark above all.
+MADE_ONCE = ("spark", "_lived")
+APPS = ("dashboard", "retention")  # folders whose files share a simulated app
+PAGES, DEMO = "test_docs.py", "test_demo.py"
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of a file go to one process, since they share what they build; pages of the docs go first, each for itself.
+    """Tests that share what they build go to one process; what takes a minute goes first.
 
-    A page may take a minute: begun late, it would be waited for by all others.
+    Each page of the docs stands for itself. Begun late, a page, the demo or Spark would be waited for by all others.
     """
     for item in items:
-        is_page = item.path.name == "test_docs.py"
-        item.add_marker(pytest.mark.xdist_group(item.nodeid if is_page else str(item.path)))
-    items.sort(key=lambda item: item.path.name != "test_docs.py")
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    items.sort(key=_turn)
+
+
+def _group(item: pytest.Item) -> str:
+    shared = [name for name in MADE_ONCE if name in getattr(item, "fixturenames", ())]
+    if shared or item.path.name == PAGES:
+        return shared[0] if shared else item.nodeid
+    return str(item.path.parent if item.path.parent.name in APPS else item.path)
+
+
+def _turn(item: pytest.Item) -> int:
+    groups = [mark.args[0] for mark in item.iter_markers("xdist_group")]
+    first = [item.path.name == PAGES, item.path.name == DEMO, *(name in groups for name in MADE_ONCE), True]
+    return first.index(True)
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@ The Mergeables have their law tested beside them, in Python and in SQL: tests/ro
 
 import inspect
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from pkgutil import walk_packages
@@ -77,61 +79,67 @@ class TestStep:
         assert_frame_equal(step(table), step(table.sample(fraction=1, shuffle=True, seed=5)))
 
 
+@dataclass(frozen=True)
+class Case:
+    """An estimator fitted once for all its tests, two tables that teach different things, and what they were before."""
+
+    build: Callable[[], Estimator]
+    table: pl.DataFrame
+    other: pl.DataFrame
+    before: pl.DataFrame
+    fitted: Estimator
+    returned: Estimator
+
+
+@cache
+def taught(kind: type[Estimator]) -> Case:
+    build, table = ESTIMATORS[kind]
+    one, fitted = table(seed=1), build()
+    return Case(build, one, table(seed=2), one.clone(), fitted, fitted.fit(one))
+
+
 @pytest.fixture(params=estimators(), ids=lambda each: each.__name__)
-def case(request: pytest.FixtureRequest) -> tuple[Callable[[], Estimator], pl.DataFrame, pl.DataFrame]:
-    """How to build the estimator, and two training tables that teach it different things."""
+def case(request: pytest.FixtureRequest) -> Case:
     assert request.param in ESTIMATORS, f"add {request.param.__name__} to ESTIMATORS in tests/examples.py"
-    build, table = ESTIMATORS[request.param]
-    return build, table(seed=1), table(seed=2)
+    return taught(request.param)
 
 
 class TestEstimator:
     def test_fit_returns_itself_and_leaves_the_table_alone(self, case):
-        build, table, _ = case
-        before = table.clone()
-        model = build()
-        assert model.fit(table) is model
-        assert_frame_equal(table, before)
+        assert case.returned is case.fitted
+        assert_frame_equal(case.table, case.before)
 
     def test_predictions_carry_the_keys_in_the_table_s_order(self, case):
-        build, table, other = case
-        predicted = build().fit(table).predict(other)
-        keys = [key for key in ("user_id", "as_of") if key in other.columns]
-        assert_frame_equal(predicted.select(keys), other.select(keys))
+        predicted = case.fitted.predict(case.other)
+        keys = [key for key in ("user_id", "as_of") if key in case.other.columns]
+        assert_frame_equal(predicted.select(keys), case.other.select(keys))
         assert set(predicted.columns) > set(keys)
 
     def test_fit_is_repeatable_and_a_second_fit_forgets_the_first(self, case):
-        build, table, other = case
-        fresh = build().fit(table).predict(other)
-        assert_frame_equal(build().fit(other).fit(table).predict(other), fresh, check_exact=True)
+        again = case.build().fit(case.other).fit(case.table)
+        assert_frame_equal(again.predict(case.other), case.fitted.predict(case.other), check_exact=True)
 
     def test_predicting_before_fitting_is_refused_with_the_mend(self, case):
-        build, table, _ = case
         with pytest.raises(NotFitted, match=r"is not fitted yet. Fit it first: \w+\(spec\).fit\(table\)"):
-            build().predict(table)
+            case.build().predict(case.table)
 
     def test_learned_attributes_end_in_an_underscore_and_exist_only_after_fit(self, case):
-        build, table, _ = case
-        model = build()
-        before = set(vars(model))
+        before = set(vars(case.build()))
         assert not {name for name in before if name.endswith("_") and not name.startswith("_")}
-        learned = set(vars(model.fit(table))) - before
+        learned = set(vars(case.fitted)) - before
         assert learned
         assert all(name.endswith("_") for name in learned)
 
     def test_saving_and_loading_is_the_identity_and_nothing_is_pickled(self, case, tmp_path):
-        build, table, other = case
-        model = build().fit(table)
-        model.save(tmp_path / "model")
-        again = type(model).load(tmp_path / "model")
-        assert again.spec == model.spec
-        assert_frame_equal(again.predict(other), model.predict(other), check_exact=True)
+        case.fitted.save(tmp_path / "model")
+        again = type(case.fitted).load(tmp_path / "model")
+        assert again.spec == case.fitted.spec
+        assert_frame_equal(again.predict(case.other), case.fitted.predict(case.other), check_exact=True)
         assert all(_is_plain(file) for file in (tmp_path / "model").rglob("*") if file.is_file())
 
     def test_an_unfitted_model_cannot_be_saved(self, case, tmp_path):
-        build, _, _ = case
         with pytest.raises(NotFitted):
-            build().save(tmp_path / "model")
+            case.build().save(tmp_path / "model")
 
 
 def _is_plain(file: Path) -> bool:

@@ -1,5 +1,6 @@
 """Random logs whose ids are versions of several people's events, and what a warehouse holds of them."""
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -49,6 +50,12 @@ Log = tuple[Sequence[Sequence[Row]], Sequence[Sequence[Row]]]
 def world(folder: Path) -> Warehouse:
     folder.mkdir(parents=True, exist_ok=True)
     return Warehouse.create(folder / "w", WarehouseSpec(), engine=EngineSpec(threads=1))
+
+
+def copy_of(root: Path, folder: Path) -> Warehouse:
+    """A copy of a warehouse, to change."""
+    shutil.copytree(root, folder / "w")
+    return Warehouse.open(folder / "w", engine=EngineSpec(threads=1))
 
 
 def take_log(warehouse: Warehouse, log: Log, folder: Path, *, own_ids: bool = True) -> int:

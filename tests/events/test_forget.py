@@ -4,6 +4,7 @@ import hmac
 import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import polars as pl
 import pytest
@@ -24,7 +25,7 @@ from sojourn.events._tombstones import forgotten_among, mark_of, mark_sql, value
 from sojourn.events.tables import check_stored
 from sojourn.warehouse import DuckDBEngine, EngineSpec, Warehouse
 from tests.events.logs import files_of, rows_of, take, write_csv, write_table
-from tests.events.people import LATER, busy_log, changed, held, logs, marks, stopped, take_log, without, world
+from tests.events.people import LATER, busy_log, changed, copy_of, held, logs, marks, stopped, take_log, without, world
 
 MANY = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -84,18 +85,26 @@ def test_a_version_that_a_forgotten_user_replaced_stands_again(warehouse, tmp_pa
     assert (user, until) == ("bob", "2025-05-12")
 
 
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory) -> tuple[Path, dict[str, list[tuple[Any, ...]]]]:
+    """The folder of a warehouse to forget in, and what one holds that ann never came to."""
+    folder = tmp_path_factory.mktemp("busy")
+    one, other = world(folder / "one"), world(folder / "other")
+    take_log(one, busy_log(), folder / "a")
+    take_log(other, changed(busy_log(), without("ann")), folder / "b")
+    return one.root, held(other)
+
+
 @pytest.mark.parametrize("at", range(14))
-def test_an_erasure_that_stops_before_any_write_completes_when_run_again(tmp_path, at):
-    log = busy_log()
-    one, other = world(tmp_path / "one"), world(tmp_path / "other")
-    take_log(one, log, tmp_path / "a")
-    take_log(other, changed(log, without("ann")), tmp_path / "b")
+def test_an_erasure_that_stops_before_any_write_completes_when_run_again(busy, tmp_path, at):
+    root, other_held = busy
+    one = copy_of(root, tmp_path)
     assert stopped(lambda: forget(one, "ann"), before_write=at) == (at < 13)
     forget(one, "ann")
-    assert held(one) == held(other)
+    assert held(one) == other_held
     assert not one.has("unsettled")
-    assert take_log(one, log, tmp_path / "a") > 0
-    assert held(one) == held(other)
+    assert take_log(one, busy_log(), tmp_path / "a") > 0
+    assert held(one) == other_held
 
 
 # Tombstones.

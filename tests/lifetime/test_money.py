@@ -1,5 +1,6 @@
 """One money from several: converted to the last digit as arithmetic by hand has it, or refused with what is missing."""
 
+import shutil
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
@@ -116,9 +117,22 @@ def rows() -> pl.DataFrame:
     return bought(1)
 
 
+@pytest.fixture(scope="module")
+def filled_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return filled(tmp_path_factory.mktemp("filled") / "mixed", bought(1)).root
+
+
 @pytest.fixture
-def mixed(rows: pl.DataFrame, tmp_path: Path) -> Warehouse:
-    return filled(tmp_path / "mixed", rows)
+def mixed(filled_once: Path, tmp_path: Path) -> Warehouse:
+    """The log of `rows`, in a warehouse of the test's own."""
+    shutil.copytree(filled_once, tmp_path / "mixed")
+    return Warehouse.open(tmp_path / "mixed")
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+    """The same log in one currency, to read."""
+    return filled(tmp_path_factory.mktemp("plain") / "w", bought(1).with_columns(currency=pl.lit("EUR")))
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -149,7 +163,7 @@ def test_spark_converts_to_the_same(rows, tmp_path, spark):
     assert_frame_equal(converted(mixed).select(expected.columns), expected)
 
 
-def test_a_log_in_several_currencies_teaches_what_the_same_log_in_one_does(rows, mixed, tmp_path):
+def test_a_log_in_several_currencies_teaches_what_the_same_log_in_one_does(rows, tmp_path):
     halves = EUROS.with_changes(rates={"USD": 0.5, "JPY": 0.25})
     worth = pl.col("currency").replace_strict({"EUR": 1.0, "USD": 0.5, "JPY": 0.25})
     # Amounts that stay exact when halved twice.
@@ -196,8 +210,7 @@ def test_only_days_whose_events_or_rates_changed_are_written_again(mixed):
 
 
 class TestMargin:
-    def test_a_share_of_the_amount_is_exact(self, rows, tmp_path):
-        plain = filled(tmp_path / "w", rows.with_columns(currency=pl.lit("EUR")))
+    def test_a_share_of_the_amount_is_exact(self, plain):
         spec = SPEC.with_changes(value="margin", margin=0.3)
         table = training_table(plain, spec=spec)
         spend = training_table(plain, spec=SPEC)
@@ -207,8 +220,7 @@ class TestMargin:
         found = Lifetime(spec).fit(table).predict(scoring_table(plain, spec=spec))
         assert found["ltv_14"].sum() > 0
 
-    def test_an_expression_over_the_row(self, rows, tmp_path):
-        plain = filled(tmp_path / "w", rows.with_columns(currency=pl.lit("EUR")))
+    def test_an_expression_over_the_row(self, plain, rows):
         table = scoring_table(plain, spec=SPEC.with_changes(value="margin", margin="amount - cost"))
         kept = rows.group_by("user").agg((pl.col("amount") - pl.col("cost")).sum().alias("kept"))
         found = table.join(kept.with_columns(user_id=pl.format("u{}", "user")), on="user_id")
@@ -227,9 +239,8 @@ class TestMargin:
         assert (found["margin_all"] - found["kept"]).abs().max() < 0.01  # type: ignore[operator]
 
 
-def test_a_log_in_one_currency_is_read_as_it_lies(rows, tmp_path):
-    features = FeatureSpec()
-    one = filled(tmp_path / "one", rows.with_columns(currency=pl.lit("EUR")))
+def test_a_log_in_one_currency_is_read_as_it_lies(plain, rows, tmp_path):
+    features, one = FeatureSpec(), plain
     none = filled(tmp_path / "none", rows, without=["currency"])
     for warehouse, spec in ((one, SPEC), (one, EUROS), (none, SPEC)):
         assert valued(warehouse, features=features, spec=spec) is features

@@ -47,13 +47,13 @@ SPEC = LifetimeSpec(
 TASK = ValueSpec(horizon_days=30, boost=FAST, folds=2, train_as_ofs=3)
 
 
-def purchases_and_returns(seed: int, *, users: int, returned: bool = True) -> pl.DataFrame:
+def purchases_and_returns(seed: int, *, users: int, days: int = DAYS, returned: bool = True) -> pl.DataFrame:
     """`user, day, amount`: a shop whose users send back a share of their own of what they buy, some days later."""
-    log, rng = shop(seed, users=users, days=DAYS), np.random.default_rng(seed + 100)
+    log, rng = shop(seed, users=users, days=days), np.random.default_rng(seed + 100)
     user, day = np.nonzero(log.purchases)
     amount = log.spend[user, day]
     sent = day + 1 + rng.geometric(0.12, len(day))
-    back = (rng.random(len(user)) < rng.beta(0.6, 3, users)[user]) & (sent < DAYS) & returned
+    back = (rng.random(len(user)) < rng.beta(0.6, 3, users)[user]) & (sent < days) & returned
     columns = {"user": (user, user[back]), "day": (day, sent[back]), "amount": (amount, -amount[back])}
     return pl.DataFrame({name: np.concatenate(parts) for name, parts in columns.items()})
 
@@ -134,7 +134,7 @@ def test_labels_of_both_parts_are_null_where_a_window_had_not_ended_and_add_up_e
 
 
 def test_a_log_without_refunds_is_not_touched(tmp_path, monkeypatch):
-    kept = filled(tmp_path / "w", purchases_and_returns(1, users=120, returned=False))
+    kept = filled(tmp_path / "w", purchases_and_returns(1, users=120, days=130, returned=False))
     table = training_table(kept, spec=SPEC)
     assert not [name for name in table.columns if "refunded" in name or "gross" in name]
     assert "rollup_user_spend_flows" not in kept.tables()
@@ -149,10 +149,10 @@ def test_a_log_without_refunds_is_not_touched(tmp_path, monkeypatch):
 
 
 def test_nothing_after_the_end_says_that_there_are_refunds(tmp_path):
-    rows = purchases_and_returns(2, users=120, returned=False)
-    late = pl.DataFrame({"user": [rows["user"][0]], "day": [DAYS - 2], "amount": [-5.0]})
+    rows = purchases_and_returns(2, users=60, days=110, returned=False)
+    late = pl.DataFrame({"user": [rows["user"][0]], "day": [108], "amount": [-5.0]})
     warehouse = filled(tmp_path / "w", pl.concat([rows, late], how="vertical_relaxed"))
-    early = training_table(warehouse, spec=SPEC, end=FIRST + timedelta(days=DAYS - 2))
+    early = training_table(warehouse, spec=SPEC, end=FIRST + timedelta(days=108))
     assert "spend_refunded_all" not in early.columns
     assert "spend_refunded_all" in training_table(warehouse, spec=SPEC).columns
 
@@ -260,10 +260,15 @@ def long_gone(rows: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([rows, bought, back], how="vertical_relaxed")
 
 
+@pytest.fixture(scope="module")
+def abandoned(rows: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+    return filled(tmp_path_factory.mktemp("abandoned") / "w", long_gone(rows))
+
+
 @pytest.mark.parametrize("name", ["median_scaled_apart", "two_stage_apart"])
-def test_who_has_long_been_gone_is_not_expected_to_send_anything_back(name, rows, tmp_path):
+def test_who_has_long_been_gone_is_not_expected_to_send_anything_back(name, abandoned):
     """What was returned long ago once made their value negative, with nothing left that they could return."""
-    warehouse = filled(tmp_path / "w", long_gone(rows))
+    warehouse = abandoned
     spec = SPEC.with_changes(models={**SPEC.models, "ltv_14": name, "ltv_30": name})
     found = (
         Lifetime(spec)

@@ -67,12 +67,19 @@ def test_a_metric_is_what_plain_sql_over_the_raw_log_gives(app, name):
     assert app.engine.rows(f"({ours} EXCEPT ALL {theirs}) UNION ALL ({theirs} EXCEPT ALL {ours})") == []
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """What a run that nothing cuts off leaves."""
+    warehouse = Warehouse.create(tmp_path_factory.mktemp("whole") / "w")
+    put_events(warehouse, LOG)
+    backfill_board(warehouse, SMALL)
+    return bytes_of(warehouse)
+
+
 @pytest.mark.parametrize("cut", [1, 4, 9, 16, 23])
-def test_a_run_that_is_cut_off_anywhere_is_completed_by_the_next(tmp_path, monkeypatch, cut):
-    warehouse, whole = (Warehouse.create(tmp_path / name) for name in ("cut", "whole"))
-    for each in (warehouse, whole):
-        put_events(each, LOG)
-    backfill_board(whole, SMALL)
+def test_a_run_that_is_cut_off_anywhere_is_completed_by_the_next(whole, tmp_path, monkeypatch, cut):
+    warehouse = Warehouse.create(tmp_path / "cut")
+    put_events(warehouse, LOG)
     put, calls = Writer.put, []
 
     def put_or_stop(*given, **named):
@@ -86,7 +93,7 @@ def test_a_run_that_is_cut_off_anywhere_is_completed_by_the_next(tmp_path, monke
         backfill_board(warehouse, SMALL)
     monkeypatch.undo()
     backfill_board(warehouse, SMALL)
-    assert bytes_of(warehouse) == bytes_of(whole)
+    assert bytes_of(warehouse) == whole
 
 
 def test_a_log_that_lies_elsewhere_serves_as_well(app, tmp_path):

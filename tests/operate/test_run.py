@@ -78,18 +78,18 @@ def test_only_files_that_are_new_are_read(copied):
     assert verdicts(third)["rollup user"] == "done"
 
 
-def test_late_rows_end_as_if_they_had_been_there_at_once(tmp_path):
-    write_orders(tmp_path / "orders")
-    late = tmp_path / "orders" / f"orders-{LAST - timedelta(days=40)}.csv"
+def test_late_rows_end_as_if_they_had_been_there_at_once(shop, tmp_path):
+    folder, at_once = shop
+    shutil.copytree(folder / "orders", tmp_path / "orders")
+    late = tmp_path / "orders" / f"orders-{BEFORE - timedelta(days=40)}.csv"
     late.rename(tmp_path / "late.csv")
     declared = declared_in(tmp_path / "orders")
-    ran(tmp_path / "w", declared)
+    ran(tmp_path / "w", declared, BEFORE)
     (tmp_path / "late.csv").rename(late)
-    report = ran(tmp_path / "w", declared)
+    report = ran(tmp_path / "w", declared, BEFORE)
     assert verdicts(report)["features"] == "done"
-    ran(tmp_path / "at_once", declared)
     for table in ("events", "rollup_user", "windows_user", "features"):
-        ours, theirs = (opened(tmp_path / name) for name in ("w", "at_once"))
+        ours, theirs = opened(tmp_path / "w"), opened(at_once)
         keys = ["user_id", "day"] if table == "events" else [*ours.frame(table).columns[:1], "as_of"]
         by = [key for key in keys if key in ours.frame(table).columns]
         assert ours.frame(table).sort(by).equals(theirs.frame(table).sort(by)), table

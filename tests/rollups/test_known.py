@@ -1,6 +1,5 @@
 """What was known on a morning: windows read today equal those that the job of that morning wrote."""
 
-from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -13,9 +12,8 @@ from sojourn.events import IngestSpec, ingest, register_events
 from sojourn.rollups import AggregateSpec, RollupSpec, backfill, known_at, ledger, window_table, windows_at
 from sojourn.warehouse import InPlace, Warehouse
 from tests.rollups.logs import Event, put_events
-from tests.rollups.mornings import AFTER_HOURS, LONELY, MORNINGS, known_rollup, live_through, world
+from tests.rollups.mornings import AFTER_HOURS, LONELY, MORNINGS, known_rollup
 
-ZONES = ["America/New_York", "Asia/Kolkata", "UTC"]
 SPEC = RollupSpec(aggregates={"rows": AggregateSpec(function="count")}, windows_days=(1, 3))
 LOG: dict[str, pl.DataType] = {
     **dict.fromkeys(("event_id", "user_id", "event"), pl.String()),
@@ -23,39 +21,27 @@ LOG: dict[str, pl.DataType] = {
 }
 
 
-def job(spec: RollupSpec) -> Callable[[Warehouse, date], pl.DataFrame]:
-    """What a morning's job does."""
-
-    def write(warehouse: Warehouse, morning: date) -> pl.DataFrame:
-        backfill(warehouse, spec)
-        return window_table(warehouse, spec, as_ofs=[morning])
-
-    return write
-
-
 @pytest.mark.parametrize("part", range(3))
-def test_windows_as_known_equal_what_the_job_of_each_morning_wrote(tmp_path, part):
-    spec = known_rollup(part)
-    lived = live_through(tmp_path, world(part, ZONES[part]), job(spec))
-    backfill(lived.warehouse, spec)
-    known = window_table(lived.warehouse, spec, as_ofs=MORNINGS, known_after_hours=AFTER_HOURS)
+def test_windows_as_known_equal_what_the_job_of_each_morning_wrote(lived, part):
+    spec, then = known_rollup(part), lived(part)
+    backfill(then.warehouse, spec)
+    known = window_table(then.warehouse, spec, as_ofs=MORNINGS, known_after_hours=AFTER_HOURS)
     doubles = [name for name, kind in known.schema.items() if kind == pl.Float64]
-    assert_frame_equal(known.drop(doubles), lived.written.drop(doubles), check_exact=True)
-    assert_frame_equal(known.select(doubles), lived.written.select(doubles), rel_tol=1e-12, abs_tol=1e-12)
-    assert not window_table(lived.warehouse, spec, as_ofs=MORNINGS).equals(lived.written)
+    assert_frame_equal(known.drop(doubles), then.written.drop(doubles), check_exact=True)
+    assert_frame_equal(known.select(doubles), then.written.select(doubles), rel_tol=1e-12, abs_tol=1e-12)
+    assert not window_table(then.warehouse, spec, as_ofs=MORNINGS).equals(then.written)
     # The log has what the test is about: weeks that are what they were, days that are not, and one that is no more.
-    seen = known_at(lived.warehouse, ledger(lived.warehouse, spec), MORNINGS, after_hours=AFTER_HOURS)
+    seen = known_at(then.warehouse, ledger(then.warehouse, spec), MORNINGS, after_hours=AFTER_HOURS)
     assert any(cell.grain == "week" for cell in seen.cells(MORNINGS[0], date(2024, 3, 1), MORNINGS[0]))
     assert LONELY in seen.looks[MORNINGS[2]].mended
-    assert {"day": str(LONELY)} not in lived.warehouse.places("events")
+    assert {"day": str(LONELY)} not in then.warehouse.places("events")
 
 
-def test_windows_as_known_for_chosen_keys_are_the_same(tmp_path):
-    spec = known_rollup(1)
-    lived = live_through(tmp_path, world(7, "UTC"), job(spec))
-    backfill(lived.warehouse, spec)
-    chosen = lived.written.filter(pl.col("user_id") < "u5").sample(fraction=0.5, shuffle=True, seed=1)
-    found = windows_at(lived.warehouse, spec, chosen.select("as_of", "user_id"), known_after_hours=AFTER_HOURS)
+def test_windows_as_known_for_chosen_keys_are_the_same(lived):
+    spec, then = known_rollup(1), lived(1)
+    backfill(then.warehouse, spec)
+    chosen = then.written.filter(pl.col("user_id") < "u5").sample(fraction=0.5, shuffle=True, seed=1)
+    found = windows_at(then.warehouse, spec, chosen.select("as_of", "user_id"), known_after_hours=AFTER_HOURS)
     assert_frame_equal(found.select(chosen.columns), chosen, rel_tol=1e-12, abs_tol=1e-12)
 
 

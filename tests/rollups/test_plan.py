@@ -1,6 +1,7 @@
 """A plan says what a query reads: the files that its SQL names, and no others."""
 
 import re
+import shutil
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from sojourn.rollups import AggregateSpec, Load, Plan, RollupSpec, advance, backfill, ledger, plan, window_query
 from sojourn.rollups.daily import covered_query
 from sojourn.rollups.sliding import Sliding
-from sojourn.warehouse import Warehouse
+from sojourn.warehouse import EngineSpec, Warehouse
 from tests.rollups.logs import EVERY, Event, put_events
 
 FIRST = date(2024, 3, 1)
@@ -44,8 +45,10 @@ def log(last: date = LAST) -> list[Event]:
     ]
 
 
-@pytest.fixture
-def spring(warehouse: Warehouse) -> Warehouse:
+@pytest.fixture(scope="module")
+def spring(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+    """A hundred days and their partials; a plan writes nothing."""
+    warehouse = Warehouse.create(tmp_path_factory.mktemp("spring") / "w", engine=EngineSpec(threads=2))
     put_events(warehouse, log())
     backfill(warehouse, SPEC)
     return warehouse
@@ -121,7 +124,9 @@ def test_the_way_of_advance_is_read_off_its_queries(warehouse):
     assert advance(warehouse, SLIDING, day=LAST).how == "slid"
 
 
-def test_a_plan_writes_nothing_and_names_what_is_behind(spring):
+def test_a_plan_writes_nothing_and_names_what_is_behind(spring, tmp_path):
+    shutil.copytree(spring.root, tmp_path / "w")
+    spring = Warehouse.open(tmp_path / "w", engine=EngineSpec(threads=2))
     put_events(spring, [*log(), Event("late", "cat", datetime(2024, 5, 20, tzinfo=UTC), "pay", Decimal(1))])
     before = {file: file.stat().st_mtime_ns for file in spring.root.rglob("*")}
     found = plan(spring, SPEC, as_of=AS_OF)

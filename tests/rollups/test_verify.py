@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from datetime import date
 
-import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,34 +12,27 @@ from sojourn.rollups.findings import MOST_TOLD, told
 from sojourn.rollups.recomputed import is_equal
 from sojourn.warehouse import Warehouse
 from tests.rollups.logs import put_events, rollup
-from tests.rollups.mornings import MORNINGS, known_rollup, live_through, world
+from tests.rollups.mornings import MORNINGS, known_rollup
 from tests.rollups.test_partials import log
 
 ALL = VerifySpec(partitions=None, sample=30)
-ZONES = ["America/New_York", "Asia/Kolkata", "UTC"]
 
 
 @pytest.mark.parametrize("part", range(3))
-def test_a_log_lived_through_morning_by_morning_passes(tmp_path, part):
-    spec = known_rollup(part)
-
-    def close(warehouse: Warehouse, morning: date) -> pl.DataFrame:
-        advance(warehouse, spec, day=morning - (MORNINGS[1] - MORNINGS[0]))
-        return pl.DataFrame()
-
-    lived = live_through(tmp_path, world(part, ZONES[part]), close).warehouse
+def test_a_log_lived_through_morning_by_morning_passes(lived, part):
+    spec, warehouse = known_rollup(part), lived(part).warehouse
     for morning in MORNINGS[3:]:
-        advance(lived, spec, day=morning - (MORNINGS[1] - MORNINGS[0]))
-    files, unreliable = verify_files(lived, lived.tables())
-    checks = [*files, *verify_source(lived, "events"), *verify_rollup(lived, spec, spec=ALL)]
+        advance(warehouse, spec, day=morning - (MORNINGS[1] - MORNINGS[0]))
+    files, unreliable = verify_files(warehouse, warehouse.tables())
+    checks = [*files, *verify_source(warehouse, "events"), *verify_rollup(warehouse, spec, spec=ALL)]
     assert unreliable == set()
     assert [each.row() for each in checks if each.verdict == "wrong"] == []
     looked = {(each.check, each.of): each.looked for each in checks}
     assert looked["recomputed", "windows_every"] > 1000
     assert looked["made anew", "windows_every"] >= 3
     if part == 1:  # the part that has `least` and so something to fall back on
-        spoil_rests(lived)
-        wrong = [each.of for each in verify_rollup(lived, spec, spec=ALL) if each.verdict == "wrong"]
+        spoil_rests(warehouse)
+        wrong = [each.of for each in verify_rollup(warehouse, spec, spec=ALL) if each.verdict == "wrong"]
         assert wrong == ["rests_every"]
 
 

@@ -83,7 +83,9 @@ class BetaGeometric:
 
         r, alpha, a, b = theta
         nodes, weights = leggauss(POINTS)
-        p = betaincinv(a, b + self._chances(histories.x)[:, None], (nodes + 1) / 2)
+        # Chances depend on the number of purchases alone, of which there are few; the inverse is slow.
+        k, at = np.unique(self._chances(histories.x), return_inverse=True)
+        p = betaincinv(a, b + k[:, None], (nodes + 1) / 2)[at]
         stay = np.log1p(p * horizon / (alpha + histories.age)[:, None])
         return np.asarray(-np.expm1(-(r + histories.x)[:, None] * stay) / p @ (weights / 2))
 

@@ -13,6 +13,7 @@ another factor under it.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.polynomial.legendre import leggauss
@@ -106,7 +107,7 @@ def _gone_slice(theta: Floats, histories: Histories) -> Gone:
 
     low, high = np.log(least + histories.recency)[:, None], np.log(least + histories.age)[:, None]
     low, high = _stretch(logs, low, high, peak=_peak(near, far, apart))
-    nodes, weights = leggauss(POINTS)
+    nodes, weights = _points()
     half = (high - low) / 2
     u = low + half * (nodes + 1)
     there = logs(u)
@@ -123,6 +124,12 @@ def _gone_slice(theta: Floats, histories: Histories) -> Gone:
         (share / (alpha + y)).sum(axis=1),
         (share / (beta + y)).sum(axis=1),
     )
+
+
+@cache
+def _points() -> tuple[Floats, Floats]:
+    # Once, not at each of a thousand looks at the likelihood, of which they were a third where there are few histories.
+    return leggauss(POINTS)
 
 
 def _peak(near: Floats | float, far: Floats | float, apart: float) -> Floats:
