@@ -1,6 +1,8 @@
 """What stands beside comparisons: spreads against what needs no model, cohorts by hand, and who is alive."""
 
+from dataclasses import replace
 from datetime import date, timedelta
+from sys import modules
 
 import numpy as np
 import polars as pl
@@ -150,6 +152,16 @@ def test_cohorts_are_what_the_log_says_user_by_user(app, short):
             assert cell["came"] * users == pytest.approx(ahead.get(age, 0.0))
     told = cells.filter(pl.col("state") == "ahead")
     assert (told["forecast"] * told["users"]).sum() == pytest.approx(short.predictions[short.chosen].sum())
+
+
+def test_cohorts_of_long_ago_are_shown_where_nobody_came_since(app, short, monkeypatch):
+    """As where all customers came in one season: with two cohorts at most, the latest two that there are."""
+    monkeypatch.setattr(modules["sojourn.lifetime.value_cohorts"], "MOST_COHORTS", 2)
+    old = short.features.filter(pl.col("tenure_days") > 28)
+    cells = value_cohorts(app, comparison=replace(short, features=old), spec=SMALL)
+    assert cells["cohort"].n_unique() == 2
+    assert cells.filter(pl.col("state") == "observed").group_by("cohort").len()["len"].to_list() == [2, 2]
+    assert cells["period"].min() == 1
 
 
 def test_the_report_shows_spreads_cohorts_and_who_is_alive(table, comparison, app, short):
