@@ -2,8 +2,8 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 2
-# Two processes, one thread each; a file's tests stay together, since they share what they build.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+# Two processes, one thread each; which tests stay together, and which go first, tests/conftest.py says.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: demo test test-all lint docs format clean
 .DELETE_ON_ERROR:

@@ -24,12 +24,14 @@ from sojourn.events import (
     simulate,
     truth_activity,
 )
+from sojourn.features import SequenceSpec
 from sojourn.lifetime import RetentionComparison, RetentionSpec, compare_activity, judge, retention_table
 from sojourn.warehouse import Warehouse
 
 WORLD = WorldSpec(users=5_000, days=180, start=date(2025, 1, 1), seed=7, install_days=150)
 SMALL_WORLD = WORLD.with_changes(users=800, days=130, install_days=100)
-APP = RetentionSpec(active="event = 'launch'")
+APP = RetentionSpec(active="event = 'launch'", sequences=SequenceSpec())
+RECEIPTS = RetentionSpec(sequences=SequenceSpec())
 PARTICLES, DRAWS = 1024, 64
 
 
@@ -58,7 +60,7 @@ def _app(folder: Path, *, quick: bool) -> Iterator[dict[str, Any]]:
 def _receipts(folder: Path) -> Iterator[dict[str, Any]]:
     warehouse = Warehouse.create(folder / "receipts", COMPLETE_JOURNEY_ZONE)
     ingest_complete_journey(warehouse)
-    yield from _told("receipts", _compared(warehouse, RetentionSpec(), quick=False))
+    yield from _told("receipts", _compared(warehouse, RECEIPTS, quick=False))
 
 
 def _compared(warehouse: Warehouse, spec: RetentionSpec, *, quick: bool) -> RetentionComparison:

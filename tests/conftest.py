@@ -8,6 +8,17 @@ import pytest
 from sojourn.warehouse import EngineSpec, Warehouse, WarehouseSpec
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of a file go to one process, since they share what they build; pages of the docs go first, each for itself.
+
+    A page may take a minute: begun late, it would be waited for by all others.
+    """
+    for item in items:
+        is_page = item.path.name == "test_docs.py"
+        item.add_marker(pytest.mark.xdist_group(item.nodeid if is_page else str(item.path)))
+    items.sort(key=lambda item: item.path.name != "test_docs.py")
+
+
 @pytest.fixture
 def warehouse(tmp_path: Path) -> Warehouse:
     """An empty warehouse in UTC."""

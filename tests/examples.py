@@ -35,6 +35,8 @@ from sojourn.lifetime import (
     ChurnBaseline,
     ChurnSpec,
     ChurnTrees,
+    DailyNetwork,
+    DailyNetworkSpec,
     DailyTrees,
     Extrapolation,
     GammaGamma,
@@ -69,6 +71,7 @@ from sojourn.warehouse import InPlace
 from tests.effects import logs
 from tests.lifetime.retention.worlds import SPEC as DAILY
 from tests.lifetime.retention.worlds import activity
+from tests.lifetime.retention.worlds import in_order as visits_in_order
 from tests.lifetime.worlds import FAST, shop, shop_table, table_of, with_sequences
 
 SPEND = AggregateSpec(function="sum", expression="amount")
@@ -176,6 +179,11 @@ def visitors(seed: int) -> pl.DataFrame:
     return activity(seed, looks=tuple(range(60, 106, 3)), users=150)
 
 
+def visitors_in_order(seed: int) -> pl.DataFrame:
+    """The same app with sequences."""
+    return visits_in_order(visitors(seed))
+
+
 MONTH: dict[str, Any] = {"horizon_days": 30, "boost": FAST}
 NAMED = {"ltv_14": "two_stage", "ltv_30": "median_scaled", "churn_30": "churn_trees"}
 
@@ -186,6 +194,7 @@ ESTIMATORS: dict[type[Estimator], tuple[Callable[[], Estimator], Callable[..., p
     ChurnBaseline: (ChurnBaseline, spenders),
     ChurnTrees: (lambda: ChurnTrees(ChurnSpec(boost=FAST)), spenders),
     Conformal: (lambda: Conformal(ConformalSpec(pred="ltv", truth="spend")), scores_and_outcomes),
+    DailyNetwork: (lambda: DailyNetwork(DailyNetworkSpec(**DAILY.model_dump(), width=4, epochs=1)), visitors_in_order),
     DailyTrees: (lambda: DailyTrees(DAILY), visitors),
     Extrapolation: (Extrapolation, spenders),
     Lifetime: (lambda: Lifetime(LifetimeSpec(horizons_days=(14, 30), boost=FAST, models=NAMED)), spenders_twice),

@@ -1,5 +1,6 @@
 """The campaign table of a warehouse: against a loop over the log, never with a look ahead, and its refusals."""
 
+import shutil
 from datetime import date, timedelta
 from itertools import pairwise
 
@@ -81,6 +82,13 @@ def test_the_future_never_alters_what_was_known_before(app, table, tmp_path):
     short = campaign_table(shorter, spec=SPEC)
     known = [name for name in table.columns if name not in ("age_band", "os_version")]
     assert_frame_equal(table.filter(pl.col("as_of") <= short["as_of"].max()).select(known), short.select(known))
+
+
+def test_spark_makes_the_same_table(app, table, spark, tmp_path):
+    pytest.importorskip("pyspark")
+    shutil.copytree(app.root, tmp_path / "app")
+    found = campaign_table(Warehouse.open(tmp_path / "app", engine=spark), spec=SPEC)
+    assert_frame_equal(found.select(table.columns), table, check_dtypes=False, check_exact=False)
 
 
 def test_the_true_effect_lies_in_the_interval(app, table):

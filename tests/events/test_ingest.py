@@ -50,7 +50,8 @@ def test_a_replay_leaves_every_table_byte_identical_rejected_rows_included(wareh
         ("-Infinity", "rejected"),
         ("100000000000000", "rejected"),
         ('"1,234.50"', "rejected"),
-        ("$5", "rejected"),
+        ("$5", "5"),
+        ("(5.25)", "-5.25"),
         ("free", "rejected"),
     ],
 )

@@ -147,7 +147,7 @@ def test_latin_1_is_recognised_at_the_start_and_further_down(tmp_path):
         warehouse = Warehouse.create(tmp_path / f"w-{place}")
         report = take(warehouse, path)
         assert report.kept == rows + 1
-        assert "The text is read as latin-1: it is not UTF-8." in report.notes
+        assert "The text is read as windows-1252: it is not UTF-8." in report.notes
         note = stored(warehouse).filter(pl.col("user_id") == "ann")["note"].to_list()
         assert note == ["café"]
 

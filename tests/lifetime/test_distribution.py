@@ -50,3 +50,44 @@ def test_held_out_rows_are_all_labelled_rows(model):
     assert held.columns[:4] == ["user_id", "as_of", "truth", "ltv_30_q05"]
     inside = held.select(pl.col("truth").is_between(pl.col("ltv_30_q10"), pl.col("ltv_30_q90")).mean()).item()
     assert 0.75 < inside < 0.95
+
+
+def test_an_interval_holds_as_often_as_asked_where_nobody_is_sure_to_spend_nothing(model, others):
+    truth = others["label_spend_30d"].to_numpy()
+    low, high = model.interval(others, level=0.8)
+    chance_of_nothing = (model.quantiles(others, levels=level_grid(99)) == 0).mean(axis=1)
+    unsure = chance_of_nothing < 0.8
+    assert 0.75 < ((low <= truth) & (truth <= high))[unsure].mean() < 0.88
+    assert (low <= high).all()
+
+
+def test_where_nothing_is_likely_all_that_is_cut_off_lies_above(model, others):
+    low, high = model.interval(others, level=0.8)
+    bare = model.quantiles(others, levels=np.array([0.1, 0.8, 0.9]))
+    from_nothing = low == 0
+    assert 0 < from_nothing.mean() < 1
+    assert (high[from_nothing] >= bare[from_nothing, 1]).all()
+    assert (high[~from_nothing] >= bare[~from_nothing, 2]).all()
+    assert (low <= bare[:, 0]).all()
+
+
+def test_a_time_unlike_those_learned_from_widens_the_interval():
+    table = shop_table(3, users=400)
+    last = table.filter(pl.col("label_spend_30d").is_not_null())["as_of"].max()
+    wild = table.with_columns(
+        pl.when(pl.col("as_of") == last)
+        .then(pl.col("label_spend_30d") * 3)
+        .otherwise(pl.col("label_spend_30d"))
+        .alias("label_spend_30d")
+    )
+    calm, shaken = (SpendDistribution(SPEC).fit(each) for each in (table, wild))
+    now = table.filter(pl.col("as_of") == last)
+    width = [np.subtract(*reversed(model.interval(now))).mean() for model in (calm, shaken)]
+    assert width[1] > 1.2 * width[0]
+    assert not np.allclose(shaken.ahead_[-1], shaken.places_[-1])
+
+
+def test_saved_intervals_are_the_same(model, others, tmp_path):
+    model.save(tmp_path)
+    for end, again in zip(model.interval(others), SpendDistribution.load(tmp_path).interval(others), strict=True):
+        assert np.array_equal(end, again)

@@ -99,3 +99,20 @@ def test_users_who_never_spend_lie_inside_although_trees_never_quite_reach_zero(
     held = found.with_columns(held=pl.col("spend").is_between("ltv_30_low", "ltv_30_high"))
     assert held.filter(pl.col("spend") == 0)["held"].to_numpy().mean() > 0.95
     assert held.filter(pl.col("spend") > 0)["held"].to_numpy().mean() > 0.6
+
+
+def test_a_season_that_no_earlier_date_knew_is_held_too():
+    calm = [spenders(seed, users=800).with_columns(as_of=date(2024, month, 1)) for seed, month in ((0, 1), (1, 2))]
+    festive = spenders(2, users=800).with_columns(pl.col("label_spend_30d") * 2, as_of=pl.lit(date(2024, 4, 1)))
+    train = pl.concat([each.with_columns(pl.col("as_of").cast(pl.Date)) for each in (*calm, festive)])
+    model = SingleStage(SPEC).fit(train)
+    interval = fit_interval(model, table=train, level=0.8)
+    assert interval.ahead_ is not None
+    fresh = spenders(3).with_columns(pl.col("label_spend_30d") * 2, as_of=pl.lit(date(2024, 5, 1)))
+    found = with_interval(interval, features=fresh, predicted=model.predict(fresh))
+    truth = fresh["label_spend_30d"]
+    held = truth.is_between(found["ltv_30_low"], found["ltv_30_high"]).to_numpy().mean()
+    interval.ahead_ = None
+    without = with_interval(interval, features=fresh, predicted=model.predict(fresh))
+    assert held > 0.72
+    assert held > truth.is_between(without["ltv_30_low"], without["ltv_30_high"]).to_numpy().mean() + 0.05

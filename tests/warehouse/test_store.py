@@ -4,6 +4,7 @@ import json
 import re
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -101,6 +102,18 @@ def test_columns_that_come_later_are_null_before(warehouse):
 def test_a_partition_may_be_empty(warehouse):
     assert put(warehouse, DAY, []).rows == 0
     assert users(warehouse) == []
+
+
+@pytest.mark.parametrize("condition", ["n > 9", "n * n = 3", "length(name) > 4"])
+def test_an_empty_partition_has_one_schema_whatever_the_plan_knew_of_its_rows(warehouse, condition):
+    warehouse.engine.run("CREATE TEMP TABLE five AS SELECT n::INT AS n, 'x' || n AS name FROM range(5) AS r(n)")
+    with warehouse.writing("t") as writer:
+        writer.put({}, f"SELECT * FROM five WHERE {condition}", order_by=["n"], fingerprint="f")
+    schema = pq.read_schema(warehouse.root / "t" / "data.parquet")
+    assert [(field.name, str(field.type), field.nullable) for field in schema] == [
+        ("n", "int32", True),
+        ("name", "string", True),
+    ]
 
 
 def test_tables_are_listed_and_internal_folders_are_not(warehouse):

@@ -3,52 +3,65 @@
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
 from sojourn.core import BadSpec, MissingColumn
-from sojourn.events._names import BROUGHT_BACK, GUESSED, NOT_BOUGHT, QUANTITY, UNIT_PRICE, candidates, snake
+from sojourn.events._amounts import Guess, guess_amount, numbers_of, same_values
+from sojourn.events._movements import MOST_WORDS
+from sojourn.events._names import GUESSED, KIND, candidates, matching, meaning, snake
+from sojourn.events._numbers import NumberReading
+from sojourn.events._reading import Reading
+from sojourn.events._sources import Look
+from sojourn.events._times import date_and_clock
 from sojourn.events.spec import NEEDED, OPTIONAL, RESERVED, IngestSpec
 from sojourn.warehouse import Engine
 from sojourn.warehouse.engine import identifier, literal
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How one column of ours is made: a column of theirs as it is, or a SQL expression over several."""
-
-    sql: str
-    uses: tuple[str, ...]
-    plain: bool
-
-    @property
-    def shown(self) -> str:
-        """The reading in the words of the spec."""
-        return self.uses[0] if self.plain else self.sql
-
-
-@dataclass(frozen=True)
 class ColumnMap:
-    """`ours` maps declared and guessed columns, `extras` the further columns kept; `notes` tells every guess."""
+    """`ours` maps declared and guessed columns, `extras` the further columns kept; `notes` tells every guess.
+
+    `numbers` are their text columns that are read as numbers of a certain writing, `seen` the words of their columns
+    that a guessed amount heeds.
+    """
 
     ours: dict[str, Reading]
     extras: dict[str, Reading]
     notes: tuple[str, ...]
+    numbers: Mapping[str, NumberReading] = field(default_factory=dict)
+    seen: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def in_expressions(self) -> set[str]:
         """Their columns that expressions compute with, so that need a type."""
         return {name for reading in self.ours.values() if not reading.plain for name in reading.uses}
 
 
-def map_columns(spec: IngestSpec, found: Sequence[str], *, engine: Engine) -> ColumnMap:
+def map_columns(
+    spec: IngestSpec, found: Sequence[str], *, look: Look, later: Mapping[str, frozenset[str]] | None = None
+) -> ColumnMap:
     """The map for a source with these columns.
 
+    `later` are words of columns that a look at a sample did not show, and that a guessed amount has to heed.
+
     Raises `MissingColumn` for a name the source lacks, with the nearest one, and for a needed column that no name
-    suggests; `BadSpec` where several names suggest it equally, or an expression is not SQL.
+    suggests; `BadSpec` where several names suggest it equally, or an expression is not SQL; `BadInput` where the text
+    of an amount can be read in several ways.
     """
-    declared = {name: _read(name, text, found, engine=engine) for name, text in spec.columns.items() if text}
-    guessed, notes = _guess(spec, found)
+    declared = {name: _read(name, text, found, engine=look.engine) for name, text in spec.columns.items() if text}
+    guessed, notes = _guess(spec, found, look=look)
+    if spec.table == "events":
+        notes += _guess_event(spec, found, guessed, look=look)
+    amount = _amount(spec, found, guessed, declared, look=look, later=later or {})
+    if amount.amount is not None and "amount" not in declared:
+        guessed["amount"] = amount.amount
+    notes += amount.notes
+    if spec.table == "events" and "event" not in {**guessed, **spec.columns}:
+        event = "purchase" if "amount" in {**guessed, **declared} else "event"
+        guessed["event"] = Reading(literal(event), (), plain=False)
+        notes.append(f"No column names the event; each row is taken for {event!r}.")
     ours = {name: reading for name, reading in {**guessed, **declared}.items() if spec.columns.get(name) != ""}
     wanted = (*NEEDED[spec.table], *OPTIONAL[spec.table])
     missing = [name for name in NEEDED[spec.table] if name not in ours]
@@ -57,7 +70,7 @@ def map_columns(spec: IngestSpec, found: Sequence[str], *, engine: Engine) -> Co
     extras = {name: reading for name, reading in ours.items() if name not in wanted}
     ours = {name: ours[name] for name in wanted if name in ours}
     kept, renamed = _kept(spec, found, ours, taken={*wanted, *RESERVED[spec.table], *spec.lists, *extras})
-    return ColumnMap(ours, {**extras, **kept}, (*notes, *renamed))
+    return ColumnMap(ours, {**extras, **kept}, (*notes, *renamed), amount.numbers, amount.seen)
 
 
 def _read(name: str, text: str, found: Sequence[str], *, engine: Engine) -> Reading:
@@ -94,8 +107,8 @@ def _references(node: Any) -> Iterator[str]:
             yield from _references(value)
 
 
-def _guess(spec: IngestSpec, found: Sequence[str]) -> tuple[dict[str, Reading], list[str]]:
-    columns = {snake(name): name for name in reversed(found)}
+def _guess(spec: IngestSpec, found: Sequence[str], *, look: Look) -> tuple[dict[str, Reading], list[str]]:
+    columns = _by_snake(found)
     guessed: dict[str, Reading] = {}
     notes: list[str] = []
     for name, groups in GUESSED[spec.table].items():
@@ -103,68 +116,77 @@ def _guess(spec: IngestSpec, found: Sequence[str]) -> tuple[dict[str, Reading], 
             continue
         likely = candidates(groups, columns)
         if len(likely) > 1 and name in (*NEEDED[spec.table], "amount", "event_id"):
-            raise _ambiguous(spec, name, likely)
+            guessed[name], note = _settled(spec, name, likely, look=look)
+            notes.append(note)
         if len(likely) == 1:
             guessed[name] = Reading(identifier(likely[0]), (likely[0],), plain=True)
             if likely[0] != name:
                 notes.append(f"{name} is read from column {likely[0]!r}.")
-    if spec.table == "events":
-        notes += _guess_amount(spec, columns, guessed)
-        notes += _guess_event(spec, guessed)
     return guessed, notes
 
 
-def _guess_amount(spec: IngestSpec, columns: dict[str, str], guessed: dict[str, Reading]) -> list[str]:
-    if "amount" in spec.columns:
-        return []
-    quantity = next((columns[name] for name in QUANTITY if name in columns), None)
-    if "amount" in guessed:
-        return [] if quantity is None else _returned(guessed, quantity)
-    price = next((columns[name] for name in UNIT_PRICE if name in columns), None)
-    if price is None:
-        return []
-    if quantity is None:
-        guessed["amount"] = Reading(identifier(price), (price,), plain=True)
-    else:
-        guessed["amount"] = Reading(f"{identifier(quantity)} * {identifier(price)}", (quantity, price), plain=False)
-    return [f"amount is {guessed['amount'].shown}.", *_of_purchases(guessed)]
+def _by_snake(found: Sequence[str]) -> dict[str, str]:
+    return {snake(name): name for name in reversed(found)}
 
 
-def _returned(guessed: dict[str, Reading], quantity: str) -> list[str]:
-    """A total is often positive even where things came back, which then only the quantity tells."""
-    [total] = guessed["amount"].uses
-    back = f"TRY_CAST({identifier(quantity)} AS DOUBLE) < 0 AND TRY_CAST({identifier(total)} AS DOUBLE) > 0"
-    negative = f"CAST(-TRY_CAST({identifier(total)} AS DECIMAL(18,4)) AS VARCHAR)"
-    signed = f"CASE WHEN {back} THEN {negative} ELSE CAST({identifier(total)} AS VARCHAR) END"
-    guessed["amount"] = Reading(signed, (total, quantity), plain=False)
-    return [f"Where {quantity} is negative, amount is: things came back."]
+def _settled(spec: IngestSpec, name: str, likely: Sequence[str], *, look: Look) -> tuple[Reading, str]:
+    """Of several equally likely columns the one that their values tell. Raises `BadSpec` where they don't."""
+    if same_values(look, likely):
+        first = likely[0]
+        others = " and ".join(map(repr, likely[1:]))
+        return Reading(
+            identifier(first), (first,), plain=True
+        ), f"{name} is read from {first!r}, which {others} equals."
+    clocked = date_and_clock(look, likely) if name == "ts" else None
+    if clocked is None:
+        raise _ambiguous(spec, name, likely)
+    date, clock = clocked
+    both = f"CAST({identifier(date)} AS VARCHAR) || ' ' || CAST({identifier(clock)} AS VARCHAR)"
+    return Reading(both, (date, clock), plain=False), f"{name} is made of {date!r} and {clock!r}."
 
 
-def _of_purchases(guessed: dict[str, Reading]) -> list[str]:
-    """A price stands beside every view too: only what is bought is worth it, and what comes back costs it."""
-    event = guessed.get("event")
-    if event is None or not event.plain:
-        return []
-    word = f"lower(CAST({event.sql} AS VARCHAR))"
-    none, back = (f"{word} IN ({', '.join(map(literal, words))})" for words in (NOT_BOUGHT, BROUGHT_BACK))
-    price = guessed["amount"]
-    worth = f"CASE WHEN {none} THEN 0 WHEN {back} THEN -abs({price.sql}) ELSE {price.sql} END"
-    guessed["amount"] = Reading(worth, (*price.uses, *event.uses), plain=False)
-    return ["Views, carts and the like have amount 0; refunds and returns a negative one."]
+def _amount(
+    spec: IngestSpec,
+    found: Sequence[str],
+    guessed: Mapping[str, Reading],
+    declared: Mapping[str, Reading],
+    *,
+    look: Look,
+    later: Mapping[str, frozenset[str]],
+) -> Guess:
+    """The guessed amount of an event, or how the text of the amount that names or the spec give is read."""
+    known = {**guessed, **declared}
+    if spec.table == "events" and "amount" not in spec.columns:
+        return guess_amount(look, _by_snake(found), known, event=known.get("event"), later=later)
+    amount = known.get("amount")
+    if amount is None or not amount.plain:
+        return Guess(amount)
+    numbers = numbers_of(look, amount.uses)
+    return Guess(amount, tuple(each.note for each in numbers.values() if each.note is not None), numbers)
 
 
-def _guess_event(spec: IngestSpec, guessed: dict[str, Reading]) -> list[str]:
+def _guess_event(spec: IngestSpec, found: Sequence[str], guessed: dict[str, Reading], *, look: Look) -> list[str]:
+    """The event from a column of kinds, where its words are known to be events."""
     if "event" in spec.columns or "event" in guessed:
         return []
-    event = "purchase" if "amount" in guessed or spec.columns.get("amount") else "event"
-    guessed["event"] = Reading(literal(event), (), plain=False)
-    return [f"No column names the event; each row is taken for {event!r}."]
+    for column in matching(KIND, _by_snake(found)):
+        word = f"CAST({identifier(column)} AS VARCHAR)"
+        words = look.engine.rows(
+            f"SELECT DISTINCT {word} AS w FROM {look.sample} WHERE w IS NOT NULL ORDER BY w LIMIT 61"
+        )
+        if len(words) <= MOST_WORDS and any(meaning(word) for (word,) in words):
+            guessed["event"] = Reading(identifier(column), (column,), plain=True)
+            return [f"event is read from column {column!r}."]
+    return []
 
 
 def _kept(
     spec: IngestSpec, found: Sequence[str], ours: Mapping[str, Reading], *, taken: set[str]
 ) -> tuple[dict[str, Reading], list[str]]:
     moved = {reading.uses[0] for reading in ours.values() if reading.plain}
+    if "amount" not in spec.columns:
+        # A guessed amount with its sign mended: the column itself goes with it.
+        moved |= {name for name in ours["amount"].uses if snake(name) == "amount"} if "amount" in ours else set()
     names = [name for name in found if name not in moved] if spec.keep is None else _asked_for(spec.keep, found)
     kept: dict[str, Reading] = {}
     notes: list[str] = []
@@ -194,7 +216,13 @@ def _unknown(ours: str, text: str, name: str, found: Sequence[str]) -> MissingCo
 
 
 def _not_suggested(spec: IngestSpec, missing: Sequence[str], found: Sequence[str]) -> MissingColumn:
-    near = get_close_matches(missing[0], [snake(name) for name in found], n=1, cutoff=0.5)
+    if sum(not re.search(r"[^\W\d_]{2}", name) for name in found) * 2 >= len(found):
+        return MissingColumn(
+            f"The first line of the source does not name its columns: it begins with {list(found)[:4]}. Write a "
+            "header, or name them: --query "
+            "\"SELECT column0 AS user_id, column1 AS ts FROM read_csv('FILE', header = false)\""
+        )
+    near = get_close_matches(missing[0], [snake(name) for name in found], n=1, cutoff=0.6)
     example = next((name for name in found if near and snake(name) == near[0]), "THEIR COLUMN")
     return MissingColumn(
         f"Table {spec.table!r} needs {' and '.join(map(repr, missing))}, and no column of the source is named like it; "

@@ -8,8 +8,11 @@ Groups = tuple[tuple[str, ...], ...]
 
 USER: Groups = (
     ("user_id",),
-    ("userid", "user", "uid", "user_uuid"),
-    ("customer_id", "customerid", "customer", "client_id", "clientid", "cust_id", "customer_no", "customer_unique_id"),
+    ("user", "uid", "user_uuid"),
+    (
+        *("customer_id", "customer", "client_id", "cust_id", "customer_no", "customer_unique_id", "customer_number"),
+        *("customer_code", "cust_no", "customer_key", "client"),
+    ),
     (
         *(
             "household_id",
@@ -31,7 +34,11 @@ USER: Groups = (
             "listener_id",
             "device_id",
         ),
+        *("household", "member", "player", "buyer", "shopper", "subscriber", "account_no", "acct_id", "loyalty_id"),
     ),
+    ("card_id", "card_no", "loyalty_card", "email", "customer_email", "user_email", "username", "user_name", "msno"),
+    ("user_pseudo_id", "anonymous_id", "distinct_id", "cookie_id"),
+    ("customer_name", "client_name", "*_user_id", "*_customer_id"),
 )
 TIME: Groups = (
     ("ts",),
@@ -41,8 +48,13 @@ TIME: Groups = (
         *("order_time", "order_timestamp", "order_datetime", "order_purchase_timestamp", "invoice_time", "buy_ts"),
         *("created_at", "occurred_at", "datetime", "date_time", "invoice_datetime"),
     ),
-    ("invoice_date", "order_date", "purchase_date", "transaction_date", "event_date", "trans_date", "sale_date"),
+    (
+        *("invoice_date", "order_date", "purchase_date", "transaction_date", "event_date", "trans_date", "sale_date"),
+        *("sales_date", "txn_date", "trx_date", "payment_date", "paid_at", "ordered_at", "purchased_at", "sold_at"),
+        *("order_dt", "invoice_dt", "transaction_dt", "bill_date", "billing_date", "booking_date", "date_of_purchase"),
+    ),
     ("date", "time", "day", "dt"),
+    ("session_start", "start_time", "started_at", "first_seen"),
     ("*_timestamp", "*_datetime", "*_time", "*_ts", "*_at", "*_date"),
 )
 ITEM: Groups = (
@@ -67,6 +79,21 @@ EVENTS: dict[str, Groups] = {
             *("transaction_amount", "line_total", "dollars", "price_total", "sales_amount", "gross_revenue"),
             *("item_revenue", "amount_paid", "paid", "turnover", "purchase_value", "transaction_value"),
         ),
+        (
+            *("sale_amount", "order_amount", "payment_amount", "invoice_amount", "invoice_total", "invoice_value"),
+            *("txn_amount", "trx_amount", "trans_amount", "total_paid", "total_spent", "total_sales", "total_value"),
+            *(
+                "basket_value",
+                "basket_total",
+                "grand_total",
+                "price_paid",
+                "line_amount",
+                "line_value",
+                "extended_price",
+            ),
+            *("net_revenue", "net_amount", "item_total", "amount_eur", "amount_gbp", "revenue_usd", "revenue_eur"),
+            *("sales_usd", "spend_usd", "total_usd", "monetary_value", "money", "sum"),
+        ),
     ),
     "arrived_at": (("arrived_at",), ("ingested_at", "received_at", "server_received_at", "loaded_at")),
 }
@@ -83,8 +110,14 @@ GUESSED: dict[str, dict[str, Groups]] = {
         "arrived_at": EVENTS["arrived_at"],
     },
 }
-QUANTITY = ("quantity", "qty", "units")
-UNIT_PRICE = ("unit_price", "price", "price_per_unit", "item_price")
+QUANTITY = (
+    *("quantity", "qty", "units", "quantity_ordered", "qty_ordered", "order_quantity", "order_qty", "units_sold"),
+    *("item_quantity", "product_quantity", "num_items", "item_count"),
+)
+UNIT_PRICE = (
+    *("unit_price", "price", "price_per_unit", "item_price", "price_each", "unit_selling_price", "selling_price"),
+    *("sale_price", "sales_price", "product_price"),
+)
 
 
 def snake(name: str) -> str:
@@ -108,20 +141,122 @@ def candidates(groups: Groups, columns: dict[str, str]) -> list[str]:
     ['CustomerID']
     """
     for group in groups:
-        found = [columns[name] for pattern in group for name in _matching(pattern, columns)]
+        found = matching(group, columns)
         if found:
             return found
     return []
 
 
 def _matching(pattern: str, names: Iterable[str]) -> list[str]:
-    return [name for name in names if name == pattern or ("*" in pattern and name.endswith(pattern[1:]))]
+    if "*" in pattern:
+        return [name for name in names if name.endswith(pattern[1:])]
+    # `invoicedate` is what people make of InvoiceDate.
+    squashed = pattern.replace("_", "")
+    return [name for name in names if name == pattern or name.replace("_", "") == squashed]
 
 
-# Events that a price stands beside and that pay nothing, and those that pay back.
+# Events that a price stands beside and that pay nothing; words of what pays back, and of what came to nothing. Words
+# are compared in snake case, without what `QUALIFIERS` and `COMPLETED` add to them.
 NOT_BOUGHT = (
     *("view", "product_view", "view_item", "page_view", "pageview", "detail", "impression", "click", "search", "open"),
     *("cart", "add_to_cart", "addtocart", "remove_from_cart", "removefromcart", "begin_checkout", "checkout"),
-    *("wishlist", "add_to_wishlist", "favorite", "favourite", "like", "share"),
+    *("wishlist", "add_to_wishlist", "favorite", "favourite", "like", "share", "add_payment_info", "add_shipping_info"),
+    *("view_cart", "view_item_list", "select_item", "select_promotion", "view_promotion", "view_content", "quote"),
+    *("initiate_checkout", "add_to_basket", "addtobasket", "basket", "viewed", "clicked", "checkout_started"),
 )
-BROUGHT_BACK = ("refund", "refunded", "return", "returned", "chargeback")
+BROUGHT_BACK = (
+    *("refund", "refunded", "refunds", "return", "returned", "returns", "chargeback", "charge_back", "chargebacks"),
+    *("reversal", "reversed", "reverse", "credit_note", "credit_memo", "creditnote", "money_back", "clawback"),
+)
+CAME_TO_NOTHING = (
+    *("cancel", "canceled", "cancelled", "cancellation", "cancelation", "void", "voided", "failed", "failure"),
+    *("declined", "rejected", "unpaid", "abandoned", "expired", "denied", "error", "aborted"),
+)
+BOUGHT = (
+    "purchase",
+    "purchased",
+    "buy",
+    "bought",
+    "sale",
+    "sales",
+    "order",
+    "ordered",
+    "transaction",
+    "sold",
+    "payment",
+)
+QUALIFIERS = (
+    "order",
+    "purchase",
+    "product",
+    "item",
+    "payment",
+    "sale",
+    "sales",
+    "full",
+    "fully",
+    "partial",
+    "partially",
+)
+COMPLETED = ("completed", "complete", "issued", "processed", "done", "event")
+
+# Columns whose words say what a row is, whether it stands, and which are a mere yes or no.
+KIND = (
+    *("type", "kind", "transaction_type", "transaction_kind", "txn_type", "trans_type", "trx_type", "order_type"),
+    *("sale_type", "entry_type", "record_type", "row_type", "line_type", "doc_type", "document_type", "invoice_type"),
+    *("movement", "movement_type", "operation", "operation_type", "payment_type", "activity", "activity_type"),
+)
+STATE = ("status", "state", "*_status", "*_state")
+IS_BACK = ("is_return", "is_refund", "is_returned", "is_refunded", "is_chargeback", "return_flag", "refund_flag")
+IS_STATE = ("returned", "refunded", "is_cancelled", "is_canceled", "cancelled", "canceled", "chargeback", "voided")
+DOCUMENT = (
+    "invoice",
+    "invoice_no",
+    "invoice_id",
+    "invoice_number",
+    "order_no",
+    "order_number",
+    "order_id",
+    "receipt_no",
+)
+TAKEN_OFF = (
+    "refund_amount",
+    "refunded_amount",
+    "amount_refunded",
+    "return_amount",
+    "returned_amount",
+    "total_refunded",
+)
+
+
+def matching(patterns: Iterable[str], columns: dict[str, str]) -> list[str]:
+    """Their columns that these names name, in the order of the names.
+
+    >>> matching(("status", "*_status"), {"order_status": "Order Status"})
+    ['Order Status']
+    """
+    return list(dict.fromkeys(columns[name] for pattern in patterns for name in _matching(pattern, columns)))
+
+
+def meaning(word: str) -> str | None:
+    """What a word says of a row: 'bought', 'back', 'nothing' (it was called off), 'unbought' (a view), or None.
+
+    >>> [meaning(word) for word in ("Partial Refund", "Add to cart", "order_cancelled", "SALE", "returning visitor")]
+    ['back', 'unbought', 'nothing', 'bought', None]
+    """
+    plain = re.sub(r"[^a-z0-9]+", "_", snake(word)).strip("_")
+    for name, words in (
+        ("unbought", NOT_BOUGHT),
+        ("back", BROUGHT_BACK),
+        ("nothing", CAME_TO_NOTHING),
+        ("bought", BOUGHT),
+    ):
+        if plain in words:
+            return name
+    parts = plain.split("_")
+    while len(parts) > 1 and parts[0] in QUALIFIERS:
+        parts = parts[1:]
+    while len(parts) > 1 and parts[-1] in (*COMPLETED, *QUALIFIERS):
+        parts = parts[:-1]
+    rest = "_".join(parts)
+    return meaning(rest) if rest != plain else None

@@ -146,7 +146,7 @@ def _broken_lines(source: Source) -> str:
     assert source.broken is not None
     lines, files = source.broken
     cases = " ".join(f"WHEN {literal(kind)} THEN {literal(reason)}" for kind, reason in BROKEN_REASONS.items())
-    names = ", ".join(f"({number}, {literal(name)})" for number, name in enumerate(source.files))
+    names = ", ".join(f"({number}, {literal(name)})" for number, name in enumerate(source.paths))
     return f"""
         SELECT names._file, line AS _line, min(CASE error_type {cases} ELSE lower(error_type) END) AS _fault,
                min(csv_line) AS _raw

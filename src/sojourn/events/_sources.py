@@ -1,5 +1,6 @@
 """What lies outside: files, folders, globs or a query, opened as one SQL relation of raw columns."""
 
+import codecs
 import csv
 import json
 import re
@@ -26,6 +27,7 @@ BUFFER_BYTES = 32_000_000
 SAMPLE_FILES = 8
 NULLS = ["", "NULL", "null", "\\N"]
 LINE = "_text"
+WINDOWS = "windows-1252"
 BROKEN = ("_broken_lines", "_broken_files")
 
 
@@ -36,7 +38,7 @@ class Source:
     `relation` (to stand after FROM) has the raw columns, `_file` (a number into `files`) and, as `places` says, `_line`
     (the row's line) or `_text` (the line itself); text columns are VARCHAR. `sample` is a query for some rows of a few
     of the files. `broken` names the two tables into which DuckDB puts the lines of a CSV that aren't rows. `first_line`
-    is the line of a file's first row.
+    is the line of a file's first row. `paths` is where the files are read from: copies of those in another encoding.
     """
 
     relation: str
@@ -48,6 +50,7 @@ class Source:
     first_line: int = 1
     broken: tuple[str, str] | None = None
     notes: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -64,10 +67,11 @@ class Look:
     whole: str
 
 
-def open_source(engine: Engine, spec: IngestSpec, *, encoding: str | None = None) -> Source:
+def open_source(engine: Engine, spec: IngestSpec, *, aside: Path, encoding: str | None = None) -> Source:
     """The spec's source as a relation. Raises `UnreadableSource`, `EmptyInput` or `BadInput` for faults of the whole.
 
-    `encoding` forces that of a CSV; without it UTF-8 is tried, then UTF-16 by its mark, then Latin-1.
+    `encoding` forces that of a CSV; without it UTF-8 is tried, then UTF-16 by its mark, then Windows-1252, of which
+    copies are made in the folder `aside`.
     """
     if spec.query is not None:
         return _open_query(engine, spec.query)
@@ -79,7 +83,7 @@ def open_source(engine: Engine, spec: IngestSpec, *, encoding: str | None = None
         _check_readable(file)
     kind = kinds.pop()
     if kind == "csv":
-        return _open_csv(files, encoding=encoding)
+        return _open_csv(files, aside=aside, encoding=encoding)
     with named_in_errors(files, kind=kind):
         return _open_parquet(engine, files) if kind == "parquet" else _open_jsonl(engine, files)
 
@@ -213,8 +217,17 @@ def _lines(files: Sequence[Path]) -> str:
     return f"read_csv({_list(files)}, columns = {{'{LINE}': 'VARCHAR'}}, {options})"
 
 
-def _open_csv(files: Sequence[Path], *, encoding: str | None) -> Source:
-    heads = {file: _head(file, encoding=encoding) for file in files}
+def _open_csv(files: Sequence[Path], *, aside: Path, encoding: str | None) -> Source:
+    names_of_files = tuple(map(str, files))
+    heads_by_file = {file: _head(file, encoding=encoding) for file in files}
+    # DuckDB's own Latin-1 refuses the euro sign and the quotes of Windows.
+    copied = {
+        file: aside / f"{number}.csv" for number, file in enumerate(files) if heads_by_file[file].encoding == WINDOWS
+    }
+    for file, copy in copied.items():
+        _to_utf8(file, copy)
+    heads = {copied.get(file, file): head for file, head in heads_by_file.items()}
+    files = list(heads)
     names = list(dict.fromkeys(name for head in heads.values() for name in head.names))
 
     def relation(chosen: Sequence[Path]) -> str:
@@ -229,7 +242,8 @@ def _open_csv(files: Sequence[Path], *, encoding: str | None) -> Source:
         relation=relation(files),
         sample=_sample(files, relation),
         columns=columns,
-        files=tuple(map(str, files)),
+        files=names_of_files,
+        paths=tuple(map(str, files)),
         text=True,
         first_line=1 + heads[files[0]].lines,
         broken=BROKEN,
@@ -291,8 +305,18 @@ def _encoding(start: bytes) -> str:
     try:
         start[: start.rfind(b"\n") + 1 or None].decode("utf-8")
     except UnicodeDecodeError:
-        return "latin-1"
+        return WINDOWS
     return "utf-8"
+
+
+def _to_utf8(file: Path, copy: Path) -> None:
+    import pyarrow as pa
+
+    # The five codes that Windows-1252 leaves open are what Latin-1 has there.
+    letters = "".join(bytes([code]).decode(WINDOWS, errors="ignore") or chr(code) for code in range(256))
+    with pa.input_stream(str(file), compression="detect") as source, copy.open("wb") as target:
+        while chunk := source.read(HEAD_BYTES):
+            target.write(codecs.charmap_decode(chunk, "strict", letters)[0].encode("utf-8"))
 
 
 def _read_csv(files: Sequence[Path], head: _Head) -> str:
@@ -301,7 +325,8 @@ def _read_csv(files: Sequence[Path], head: _Head) -> str:
     # The dialect is fixed rather than sniffed: one broken line made DuckDB 2.0 give up quotes, or take the whole line
     # for one column.
     options = [f"columns = {{{columns}}}", "header = true", "auto_detect = false", f"delim = {literal(head.delimiter)}"]
-    options += ["quote = '\"'", "escape = '\"'", f"nullstr = [{nulls}]", f"encoding = '{head.encoding}'"]
+    encoding = "utf-8" if head.encoding == WINDOWS else head.encoding
+    options += ["quote = '\"'", "escape = '\"'", f"nullstr = [{nulls}]", f"encoding = '{encoding}'"]
     options += ["store_rejects = true", "rejects_limit = 0", f"buffer_size = {BUFFER_BYTES}"]
     options += [f"rejects_table = '{BROKEN[0]}'", f"rejects_scan = '{BROKEN[1]}'"]
     return f"read_csv({_list(files)}, {', '.join(options)})"

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from sojourn.core import BadSpec, EngineError
-from sojourn.events._mapping import ColumnMap, Reading
+from sojourn.events._mapping import ColumnMap
+from sojourn.events._names import QUANTITY, snake
+from sojourn.events._reading import Reading
 from sojourn.events._sources import LINE, Look, Source, is_object, reason_of
 from sojourn.events._times import EPOCHS, declared_instant, instant
 from sojourn.events._types import EXACT_NUMBER, cast, infer_types, stored_type
@@ -122,16 +124,33 @@ class Staging:
             rest = [name for name in types if name not in plain and name not in self.as_text]
             computed = self.columns.in_expressions()
             types |= infer_types(self.look.engine, self.look.sample, rest, tolerant=computed)
+        types |= self._numbers(types)
         money = self.columns.ours.get("amount")
         if money is not None and not money.plain:
             types |= {name: EXACT_NUMBER for name in money.uses if types[name] in {"DOUBLE", "FLOAT"}}
         values = [
-            f"{cast(identifier(name), source=kind, to=types[name])} AS {identifier(name)}"
+            f"{self._typed(name, source=kind, to=types[name])} AS {identifier(name)}"
             for name, kind in self.source.columns.items()
         ]
         texts = [f"{identifier(name)} AS {_text(name)}" for name in self.source.columns]
         chosen = ", ".join([*values, *texts, "_file", *self.source.places])
         return _Scope(types, f"(SELECT {chosen} FROM {self.source.relation})")
+
+    def _numbers(self, types: Mapping[str, str]) -> dict[str, str]:
+        """The types of text columns that amounts are made of; whole quantities stay whole."""
+        amount = self.columns.ours.get("amount")
+        return {
+            name: MONEY if amount is not None and amount.plain and name in amount.uses else EXACT_NUMBER
+            for name, reading in self.columns.numbers.items()
+            if not (types[name] == "BIGINT" and reading.plain and snake(name) in QUANTITY)
+        }
+
+    def _typed(self, name: str, *, source: str, to: str) -> str:
+        """A raw column as this type."""
+        number = self.columns.numbers.get(name)
+        if number is not None and to in (MONEY, EXACT_NUMBER):
+            return number.sql(to)
+        return cast(identifier(name), source=source, to=to)
 
     def _ours(self, name: str, reading: Reading, scope: "_Scope") -> _Column:
         kind = self._kind(name, reading, scope)
@@ -288,7 +307,7 @@ def _value(reading: Reading) -> str:
 
 def _inputs(reading: Reading) -> str:
     """Whether everything that the value is made of came."""
-    return " AND ".join(f"{_text(name)} IS NOT NULL" for name in reading.uses) or "TRUE"
+    return " AND ".join(f"{_text(name)} IS NOT NULL" for name in reading.needed) or "TRUE"
 
 
 def _our(name: str) -> str:

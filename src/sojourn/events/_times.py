@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sojourn.core import BadInput, BadSpec
-from sojourn.events._mapping import Reading
+from sojourn.events._reading import Reading
 from sojourn.events._sources import Look
-from sojourn.warehouse.engine import literal
+from sojourn.warehouse.engine import identifier, literal
 
 ISO = tuple(
     f"%Y-%m-%d{rest}" for rest in ("", " %H:%M:%S", " %H:%M:%S.%f", "T%H:%M:%S", "T%H:%M:%S.%f", " %H:%M", "T%H:%M")
@@ -20,6 +20,7 @@ ZONED = r"\s*\d{4}-\d{1,2}-\d{1,2}[T ].*(Z|z|[+-]\d{2}(:?\d{2})?|[A-Z]{3,4}|[A-Z
 NAIVE = r"\s*\d{4}-\d{1,2}-\d{1,2}([T ]\d{1,2}:\d{1,2}(:\d{1,2}(\.\d*)?)?)?\s*"
 EPOCHS = {"s": r"\d{9,10}(\.\d+)?", "ms": r"\d{12,13}", "us": r"\d{15,16}"}
 TICKS_US = {"s": 1_000_000, "ms": 1_000, "us": 1}
+CLOCK = r"\s*\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?(\s*[AaPp][Mm])?\s*"
 # What most values are decides how a column is read; the others are faults of their rows. A column of which so few read
 # as times is no column of times.
 MOST = 0.5
@@ -47,6 +48,20 @@ def instant(look: Look, reading: Reading, *, kind: str, zone: str) -> TimeReadin
     if kind in {"TIMESTAMP", "DATE", "TIMESTAMP_NS", "TIMESTAMP_MS", "TIMESTAMP_S"}:
         return TimeReading(_in_utc(f"CAST({sql} AS TIMESTAMP)", zone=zone), naive=True)
     return _from_text(look, reading, text=sql if kind == "VARCHAR" else f"CAST({sql} AS VARCHAR)", zone=zone)
+
+
+def date_and_clock(look: Look, names: Sequence[str]) -> tuple[str, str] | None:
+    """Of two columns the one of dates and the one of clock times, where they are just that."""
+    if len(names) != 2:
+        return None
+    texts = [f"CAST({identifier(name)} AS VARCHAR)" for name in names]
+    tests = ", ".join(
+        f"bool_and(regexp_full_match({text}, {literal(CLOCK)})), bool_or(contains({text}, ':'))" for text in texts
+    )
+    [(clock, colon, other_clock, other_colon)] = look.engine.rows(f"SELECT {tests} FROM {look.sample}")
+    if other_clock and not colon:
+        return names[0], names[1]
+    return (names[1], names[0]) if clock and not other_colon else None
 
 
 def declared_instant(reading: Reading, *, time_format: str, zone: str) -> TimeReading:
@@ -79,6 +94,8 @@ def _from_text(look: Look, reading: Reading, *, text: str, zone: str) -> TimeRea
     formats = _formats(look, reading, text=text)
     parsed = f"try_strptime({text}, [{', '.join(map(literal, formats))}])"
     if formats[0] not in ISO:
+        # A year in front is never taken for another thing: such dates may stand among the others.
+        parsed = f"try_strptime({text}, [{', '.join(map(literal, (*formats, *ISO)))}])"
         return TimeReading(_in_utc(parsed, zone=zone), naive=True, note=f"Times are read as {formats[0]!r}.")
     # The formats parse fast; what they leave (another ISO shape, a zone) takes the slow road.
     rest = f"CASE WHEN regexp_full_match({text}, {literal(NAIVE)}) THEN TRY_CAST({text} AS TIMESTAMP) END"

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sojourn.core import BadInput, BadSpec, EngineError
-from sojourn.events._mapping import Reading, map_columns
-from sojourn.events._sources import reason_of
+from sojourn.events._mapping import map_columns
+from sojourn.events._reading import Reading
+from sojourn.events._sources import SAMPLE_ROWS, Look, reason_of
 from sojourn.events._stage import CANONICAL, INSTANTS
 from sojourn.events._types import cast
 from sojourn.events.spec import IngestSpec
@@ -54,7 +55,8 @@ def register_events(warehouse: Warehouse, spec: IngestSpec, *, folder: str, part
     files = [str(file) for file in raw.files(None)]
     scan = warehouse.engine.scan(files, hive_types={partition: "DATE"}, located=True)
     found = [name for name in warehouse.engine.columns(f"SELECT * FROM {scan}") if name not in PLACES]
-    mapped = map_columns(spec, found, engine=warehouse.engine)
+    sample = f"(SELECT * FROM {scan} LIMIT {SAMPLE_ROWS})"
+    mapped = map_columns(spec, found, look=Look(warehouse.engine, sample, sample))
     readings = {name: each for name, each in {**mapped.ours, **mapped.extras}.items() if each.uses != (partition,)}
     columns = {name: _as_ours(warehouse, scan, name, each, zone=spec.time_zone) for name, each in readings.items()}
     source = raw.with_changes(columns=_complete(columns))

@@ -29,6 +29,7 @@ from sojourn.lifetime.retention.compare import RetentionComparison, RetentionFol
 from sojourn.lifetime.retention.judge import Judged, judge
 from sojourn.lifetime.retention.lifespans import hazard_by_day, lifespans
 from sojourn.lifetime.retention.models import load_retention_model, retention_model
+from sojourn.lifetime.retention.network import DailyNetwork, DailyNetworkSpec
 from sojourn.lifetime.retention.plan import NudgePlan, mean_gain, planned_days
 from sojourn.lifetime.retention.process import ProcessActivity
 from sojourn.lifetime.retention.push_effect import PushEffect
@@ -50,7 +51,7 @@ from sojourn.lifetime.scoring import score_users
 from sojourn.lifetime.segments import segment_scores
 from sojourn.lifetime.sequence_value import SequenceValue, SequenceValueSpec
 from sojourn.lifetime.single_stage import SingleStage, SingleStageSpec
-from sojourn.lifetime.spec import BoostSpec, ChurnSpec, LifetimeSpec, NewcomerSpec, TaskSpec, ValueSpec
+from sojourn.lifetime.spec import BoostSpec, ChurnSpec, LifetimeSpec, NetworkSpec, NewcomerSpec, TaskSpec, ValueSpec
 from sojourn.lifetime.stack import Stack, StackSpec
 from sojourn.lifetime.study import (
     Bench,
@@ -85,6 +86,8 @@ __all__ = [
     "ChurnSpec",
     "ChurnTrees",
     "Comparison",
+    "DailyNetwork",
+    "DailyNetworkSpec",
     "DailyTrees",
     "DistributionProof",
     "Evidence",
@@ -97,6 +100,7 @@ __all__ = [
     "Judged",
     "Lifetime",
     "LifetimeSpec",
+    "NetworkSpec",
     "NewcomerSpec",
     "Newcomers",
     "NudgePlan",

@@ -1,21 +1,24 @@
 """The network: a user's events, days and plain features come in, one state goes out; heads say what follows from it."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sojourn.core import need
+from sojourn.core import UnreadableSource, need
 from sojourn.lifetime._boost import Floats
 from sojourn.lifetime._sequence_input import FIRST_KIND, MOST_KINDS, Inputs
+from sojourn.lifetime.spec import NetworkSpec
 
 torch = need("torch", extra="torch", for_="lifetime's sequence models")
 nn: Any = torch.nn
 
 KIND_WIDTH = 12
 DAY_CHANNELS, EVENT_NUMBERS = 5, 3
+WEEKDAYS = 7
 BATCH_ROWS = 512
 SLICE_ROWS = 8_192
 Tensor = Any
@@ -74,36 +77,45 @@ class Lessons:
 
 @dataclass(frozen=True)
 class Training:
-    """Which network learns, how long, how fast, and with which luck."""
+    """Which network learns, from which loss, how long and how fast, and with which luck."""
 
     shape: Shape
-    epochs: int
-    patience: int
-    learning_rate: float
+    loss: Loss
+    pace: NetworkSpec
     seed: int
 
 
-def train(lessons: Lessons, *, loss: Loss, learn: NDArray[np.int64], held: NDArray[np.int64], how: Training) -> Net:
+def train_each(lessons: Lessons, *, group: NDArray[np.int64], how: Training) -> list[Net]:
+    """One network per group of rows, each stopped on the group that it leaves out."""
+    nets = []
+    for left_out in range(int(group.max()) + 1):
+        luck = replace(how, seed=how.seed + left_out)
+        nets.append(_train(lessons, np.flatnonzero(group != left_out), np.flatnonzero(group == left_out), luck))
+    return nets
+
+
+def _train(lessons: Lessons, learn: NDArray[np.int64], held: NDArray[np.int64], how: Training) -> Net:
     """The network that did best on the rows held out, of all epochs. Torch's global luck is left as it was."""
+    pace = how.pace
     order = np.random.default_rng(how.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(how.seed)
         net = Net(how.shape)
-        optimizer = torch.optim.AdamW(net.parameters(), lr=how.learning_rate, weight_decay=0.01)
-        steps = how.epochs * -(-len(learn) // BATCH_ROWS)
-        slower = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=how.learning_rate, total_steps=steps)
+        optimizer = torch.optim.AdamW(net.parameters(), lr=pace.learning_rate, weight_decay=0.01)
+        steps = pace.epochs * -(-len(learn) // BATCH_ROWS)
+        slower = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=pace.learning_rate, total_steps=steps)
         best, best_loss, since = _copy(net), np.inf, 0
-        for _ in range(how.epochs):
+        for _ in range(pace.epochs):
             net.train()
             for inputs, target, start in lessons.batches(order.permutation(learn)):
                 optimizer.zero_grad()
-                loss(net(*inputs), target, start).backward()
+                how.loss(net(*inputs), target, start).backward()
                 nn.utils.clip_grad_norm_(net.parameters(), 1.0)
                 optimizer.step()
                 slower.step()
-            now = held_loss(net, lessons, held, loss=loss)
+            now = held_loss(net, lessons, held, loss=how.loss)
             best, best_loss, since = (_copy(net), now, 0) if now < best_loss else (best, best_loss, since + 1)
-            if since >= how.patience:
+            if since >= pace.patience:
                 break
     net.load_state_dict(best)
     return net.eval()  # type: ignore[no-any-return]
@@ -144,21 +156,51 @@ def ziln_loss(output: Tensor, target: Tensor, start: Tensor) -> Tensor:
     return (gate * known + amount * some).sum() / known.sum().clamp(min=1)
 
 
+def daily_loss(output: Tensor, target: Tensor, start: Tensor) -> Tensor:
+    """The mean log loss of days ahead (rows, days), with the log-odds that `daily_odds` makes; NaN: not known."""
+    known = ~torch.isnan(target)
+    truth = torch.where(known, target, torch.zeros_like(target))
+    miss = nn.functional.binary_cross_entropy_with_logits(daily_odds(output, start), truth, reduction="none")
+    return (miss * known).sum() / known.sum().clamp(min=1)
+
+
+def daily_odds(output: Tensor, start: Tensor) -> Tensor:
+    """The log-odds of each day ahead: where they start from, and what the network adds for the day and its weekday.
+
+    `output` (rows, days + 7) holds a number for each day ahead, then one for each weekday, Monday first. `start`
+    (rows, days + 1) holds the log-odds to start from, then the weekday of the first day.
+    """
+    days = output.shape[1] - WEEKDAYS
+    weekday = (start[:, days:].long() + torch.arange(days)) % WEEKDAYS
+    return start[:, :days] + output[:, :days] + output[:, days:].gather(1, weekday)
+
+
 def spread_of(raw: Tensor) -> Tensor:
     """The spread of logarithms: at least 0.1, at most 3, so that no mean explodes."""
     return (0.1 + nn.functional.softplus(raw + 0.5)).clamp(max=3.0)
 
 
-def state_of(net: Net) -> dict[str, Tensor]:
-    """The learned numbers, for `safetensors`."""
-    return {name: part.contiguous() for name, part in net.state_dict().items()}
+def save_nets(nets: list[Net], path: Path) -> None:
+    """Write `net_<group>.safetensors` into the folder `path`."""
+    save = need("safetensors.torch", extra="torch", for_="lifetime's sequence models").save_file
+    path.mkdir(parents=True, exist_ok=True)
+    for group, net in enumerate(nets):
+        save({name: part.contiguous() for name, part in net.state_dict().items()}, path / f"net_{group}.safetensors")
 
 
-def net_of(shape: Shape, state: dict[str, Tensor]) -> Net:
-    """The network with these numbers."""
-    net = Net(shape)
-    net.load_state_dict(state)
-    return net.eval()  # type: ignore[no-any-return]
+def load_nets(path: Path, *, shape: Shape, groups: int, where: str) -> list[Net]:
+    """The networks that `save_nets` wrote. Raises `UnreadableSource` where one is missing."""
+    load = need("safetensors.torch", extra="torch", for_="lifetime's sequence models").load_file
+    files = [path / f"net_{group}.safetensors" for group in range(groups)]
+    missing = next((file for file in files if not file.exists()), None)
+    if missing is not None:
+        raise UnreadableSource(f"{where}: {missing} is missing. Was the model saved there?")
+    nets = []
+    for file in files:
+        net = Net(shape)
+        net.load_state_dict(load(file))
+        nets.append(net.eval())
+    return nets
 
 
 def _tensors(inputs: Inputs) -> list[Tensor]:

@@ -31,14 +31,16 @@ def valued(warehouse: Warehouse, *, features: FeatureSpec | None = None, spec: L
     currency, into a table `events_in_<currency>`, which is read in their place; a day that is current is not written
     again. Features of a log that needs neither come back as they are.
 
-    Raises `BadInput` for several currencies where none is declared, for a currency without a rate (with the rows that
-    need it), for amounts without a currency, and as `define` does for a margin that is no SQL over one row.
+    Raises `BadInput` for a log without any amount above 0 where amounts are what is summed, for several currencies
+    where none is declared, for a currency without a rate (with the rows that need it), for amounts without a currency,
+    and as `define` does for a margin that is no SQL over one row.
     """
     features = features or FeatureSpec()
     rollup = features.rollup
     if spec.margin is not None:
         rollup = _with_margin(warehouse, rollup, spec.margin)
     if rollup.source == EVENTS and warehouse.has(EVENTS):
+        _need_amounts(warehouse, rollup, spec)
         foreign = _foreign(warehouse, spec)
         if foreign:
             _need_plain(features, spec)
@@ -114,6 +116,22 @@ def _with_margin(warehouse: Warehouse, rollup: RollupSpec, margin: float | str) 
     found = rollup.with_changes(name=name, aggregates={**rollup.aggregates, MARGIN: summed})
     define(warehouse, found)  # what is wrong with the expression is told before anything is read
     return found
+
+
+def _need_amounts(warehouse: Warehouse, rollup: RollupSpec, spec: LifetimeSpec) -> None:
+    """Raise `BadInput` where spend is the sum of amounts and the log has none above 0."""
+    summed = rollup.aggregates.get(spec.value)
+    if summed is None or summed.expression != "amount" or not warehouse.partitions(EVENTS):
+        return
+    events = warehouse.relation(EVENTS)
+    columns = warehouse.engine.columns(f"SELECT * FROM {events}")
+    if "amount" not in columns or not warehouse.engine.rows(f"SELECT 1 FROM {events} WHERE amount > 0 LIMIT 1"):
+        found = ", ".join(name for name in columns if name not in ("event_id", "user_id", "ts", "arrived_at", "day"))
+        raise BadInput(
+            f"{WHERE}: no event has an amount above 0, so users were worth nothing. Say which column of the "
+            f'source holds what was paid, and take it in again: sojourn ingest FILE --map amount="COLUMN" (or SQL over '
+            f'columns: --map amount="quantity * price"). The log has: {found}.'
+        )
 
 
 def _foreign(warehouse: Warehouse, spec: LifetimeSpec) -> dict[str, dict[date, int]]:

@@ -7,33 +7,26 @@ from typing import Any, Self
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from pydantic import Field
 
-from sojourn.core import BadInput, Estimator, UnreadableSource, need, need_columns
+from sojourn.core import BadInput, Estimator, need_columns
 from sojourn.lifetime._boost import Floats, user_groups
 from sojourn.lifetime._design import KEYS, PACE_FLOOR_SHARE, Pace
 from sojourn.lifetime._learning import need_spend, need_spenders, need_users
 from sojourn.lifetime._sequence_input import Reader
 from sojourn.lifetime._store import load_model, save_model
-from sojourn.lifetime.spec import Days, ValueSpec
+from sojourn.lifetime.spec import Days, NetworkSpec, ValueSpec
 
 LONGEST_LOG = 20.0
 
 
-class SequenceValueSpec(ValueSpec):
+class SequenceValueSpec(ValueSpec, NetworkSpec):
     """A `ValueSpec` with the network's settings.
 
-    `horizons_days` are predicted together, each no less than the one before; empty: `horizon_days` alone. `events` is
-    how many of a row's events are read, `width` how wide every layer is. Of `boost` the groups and the seed count.
+    `horizons_days` are predicted together, each no less than the one before; empty: `horizon_days` alone. Of `boost`
+    the groups and the seed count.
     """
 
     horizons_days: tuple[Days, ...] = ()
-    events: int = Field(default=48, ge=1)
-    width: int = Field(default=32, ge=4, le=1024)
-    dropout: float = Field(default=0.1, ge=0, lt=1)
-    epochs: int = Field(default=12, ge=1)
-    patience: int = Field(default=3, ge=1)
-    learning_rate: float = Field(default=4e-3, gt=0)
 
     @property
     def horizons(self) -> tuple[int, ...]:
@@ -92,18 +85,8 @@ class SequenceValue(Estimator):
         )
         lessons = network.Lessons(self.reader_.read(known, where=where), target, self._start(known))
         group = user_groups(known["user_id"], boost=self.spec.boost)
-        self.nets_ = []
-        for left_out in range(self.spec.boost.groups):
-            held, learn = np.flatnonzero(group == left_out), np.flatnonzero(group != left_out)
-            how = network.Training(
-                shape=self._shape(network),
-                epochs=self.spec.epochs,
-                patience=self.spec.patience,
-                learning_rate=self.spec.learning_rate,
-                seed=self.spec.boost.seed + left_out,
-            )
-            net = network.train(lessons, loss=network.ziln_loss, learn=learn, held=held, how=how)
-            self.nets_.append(net)
+        how = network.Training(self._shape(network), network.ziln_loss, self.spec, self.spec.boost.seed)
+        self.nets_ = network.train_each(lessons, group=group, how=how)
         self._scale(lessons, group, known)
         return self
 
@@ -119,10 +102,7 @@ class SequenceValue(Estimator):
         from sojourn.lifetime import _sequence_net as network
 
         self.check_fitted("nets_")
-        save = need("safetensors.torch", extra="torch", for_="lifetime.SequenceValue").save_file
-        path.mkdir(parents=True, exist_ok=True)
-        for group, net in enumerate(self.nets_):
-            save(network.state_of(net), path / f"net_{group}.safetensors")
+        network.save_nets(self.nets_, path)
         learned = {
             "reader": self.reader_.to_dict(),
             "pace_windows": list(self.pace_.windows),
@@ -138,15 +118,13 @@ class SequenceValue(Estimator):
 
         whole = load_model(path, model=cls)
         model, learned = cls(SequenceValueSpec(**whole["spec"])), whole["learned"]
-        load = need("safetensors.torch", extra="torch", for_="lifetime.SequenceValue").load_file
         model.reader_ = Reader.from_dict(learned["reader"])
         model.pace_ = Pace(tuple(learned["pace_windows"]), 1)
         model.floor_, model.scale_ = learned["floor"], np.array(learned["scale"])
-        files = [path / f"net_{group}.safetensors" for group in range(model.spec.boost.groups)]
-        missing = next((file for file in files if not file.exists()), None)
-        if missing is not None:
-            raise UnreadableSource(f"lifetime.SequenceValue.load: {missing} is missing. Was the model saved there?")
-        model.nets_ = [network.net_of(model._shape(network), load(file)) for file in files]
+        groups = model.spec.boost.groups
+        model.nets_ = network.load_nets(
+            path, shape=model._shape(network), groups=groups, where="lifetime.SequenceValue.load"
+        )
         return model
 
     def _known(self, table: pl.DataFrame, where: str) -> pl.DataFrame:

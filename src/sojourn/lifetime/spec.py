@@ -154,6 +154,24 @@ class ChurnSpec(TaskSpec):
         return f"label_{self.activity}_{self.horizon_days}d"
 
 
+class NetworkSpec(Spec):
+    """How large a network over sequences is, and how long and how fast it learns.
+
+    `events` is how many of a row's events are read, `width` how wide every layer is, `dropout` the share of them left
+    out at random while learning. Learning stops after `epochs`, or when `patience` of them brought nothing.
+
+    >>> NetworkSpec(width=16).events
+    48
+    """
+
+    events: int = Field(default=48, ge=1)
+    width: int = Field(default=32, ge=4, le=1024)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    epochs: int = Field(default=12, ge=1)
+    patience: int = Field(default=3, ge=1)
+    learning_rate: float = Field(default=4e-3, gt=0)
+
+
 class LifetimeSpec(Spec):
     """All that `sojourn ltv` needs to know; the section `[lifetime]` of `sojourn.toml`.
 

@@ -187,6 +187,11 @@ class DuckDBEngine:
         packing = f"COMPRESSION zstd, COMPRESSION_LEVEL 1, DICTIONARY_SIZE_LIMIT 4000, PARQUET_VERSION {version}"
         options = f"FORMAT parquet, {packing}, KV_METADATA {{{entries}}}"
         [(written,)] = self.rows(f"COPY ({ordered}) TO {literal(str(to))} ({options})")
+        if not written:
+            # A column is written as required or optional by what the plan knows of it, which differs between plans of
+            # the same rows; without any row the schema is all there is, and should not tell how it was come by.
+            nothing = ", ".join(f"CAST(NULL AS {kind}) AS {identifier(name)}" for name, kind in kinds.items())
+            self.rows(f"COPY (SELECT {nothing} WHERE false) TO {literal(str(to))} ({options})")
         return int(written)
 
     @contextmanager

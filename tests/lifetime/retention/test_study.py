@@ -43,9 +43,9 @@ def test_a_comparison_writes_figures_days_and_a_page_with_every_view(compared):
     found, out = compared
     figures = json.loads((out / "metrics.json").read_text())["tasks"]["active_14"]
     assert figures["chosen"] == found.chosen
-    assert set(figures["models"]) == set(SMALL.models)
+    assert set(figures["models"]) == set(SMALL.compared())
     by_day = pl.read_csv(out / "by_day.csv")
-    assert by_day.height == 2 * len(SMALL.models) * 14
+    assert by_day.height == 2 * len(SMALL.compared()) * 14
     page = (out / "report.html").read_text()
     for title in (
         "Retention ahead: forecast and what came",

@@ -102,6 +102,22 @@ def activity(
     return pl.concat([seen_from(life, look, ahead=ahead) for look in looks]).sort("as_of", "user_id")
 
 
+def in_order(table: pl.DataFrame, *, days: int = 28) -> pl.DataFrame:
+    """The table with sequences: a launch at noon of every active day, a push sent on every day that had one."""
+    rows = []
+    for active, pushed in table.select("active_before", "pushed_before").rows():
+        back = [lag for lag in range(days, 0, -1) if active[lag - 1]]
+        launched = [float(bool(active[lag - 1])) for lag in range(days, 0, -1)]
+        sent = [float(bool(pushed[lag - 1])) for lag in range(days, 0, -1)]
+        ages = [24.0 * lag - 12 for lag in back]
+        rows.append((["launch"] * len(back), ages, [None] * len(back), launched, [0.0] * days, sent))
+    numbers, daily = pl.List(pl.Float64), pl.Array(pl.Float64, days)
+    names = ("seq_event", "seq_age_h", "seq_amount", "seq_day_events", "seq_day_spend", "seq_day_pushes")
+    kinds = (pl.List(pl.String), numbers, numbers, daily, daily, daily)
+    found = pl.DataFrame(rows, schema=dict(zip(names, kinds, strict=True)), orient="row")
+    return pl.concat([table, found], how="horizontal")
+
+
 def coming_chance(life: Life, look: int, table: pl.DataFrame, *, ahead: int = 14) -> np.ndarray:
     """The true chance of the table's users on each day ahead."""
     rows = table["user_id"].str.slice(1).cast(pl.Int64).to_numpy()

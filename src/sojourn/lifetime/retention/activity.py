@@ -12,6 +12,7 @@ from sojourn.lifetime.log_end import log_days
 from sojourn.lifetime.retention._days import Span, ahead_list, days_list, spread
 from sojourn.lifetime.retention._pushes import PROPENSITY, PUSH_COLUMNS, push_days
 from sojourn.lifetime.retention.spec import RetentionSpec
+from sojourn.lifetime.tables import with_sequences
 from sojourn.rollups import Ledger, refreshed, state_column
 from sojourn.warehouse import Warehouse
 
@@ -39,6 +40,8 @@ def activity_table(
       each day (null where nothing was decided), with `pushes_7d`, `pushes_28d`, `push_recency_days` and
       `push_propensity_28d` as features. Without a table `pushes` these columns are not there.
 
+    - where the spec has `sequences`: the columns of `features.sequence_table`
+
     Sorted by `as_of, user_id`. Raises what `feature_table` does, and `BadInput` when the features' rollup counts no
     active days.
     """
@@ -54,7 +57,8 @@ def activity_table(
         _as_of_part(warehouse, found, asked, Span(day, spec.history_days, spec.horizon_days, known))
         for day in sorted(set(as_ofs))
     ]
-    return pl.concat(parts, how="diagonal_relaxed").sort("as_of", "user_id")
+    table = pl.concat(parts, how="diagonal_relaxed").sort("as_of", "user_id")
+    return with_sequences(warehouse, table, spec=spec.sequences)
 
 
 def decision_table(
@@ -70,6 +74,7 @@ def decision_table(
             "lifetime.decision_table needs the table 'pushes' (user_id, day, propensity, sent): who was sent a push, "
             "and with which probability that was decided. The warehouse has none."
         )
+    spec = spec.with_changes(sequences=None, models=(), model=None)  # the effect of pushes is learned by trees alone
     first, last = log_days(warehouse)
     end = min(end or last, last)
     asked = spec.features(features)

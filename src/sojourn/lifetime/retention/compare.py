@@ -90,7 +90,7 @@ def compare_activity(
     split = split_days(known["as_of"].unique().to_list(), spec=spec)
     bootstrap = bootstrap or BootstrapSpec(replicates=spec.replicates)
     folds = tuple(_run(known, fold=fold, spec=spec, bootstrap=CHOICE) for fold in split.selection)
-    names: tuple[str, ...] = spec.models
+    names: tuple[str, ...] = spec.compared()
     loss = {name: _loss(name, folds) for name in names}
     chosen: str = spec.model or min(loss, key=loss.__getitem__)
     final = _run(known, fold=split.final, spec=spec, bootstrap=bootstrap)
@@ -133,7 +133,7 @@ def split_days(as_ofs: list[date], *, spec: RetentionSpec) -> Split:
 def _run(known: pl.DataFrame, *, fold: Fold, spec: RetentionSpec, bootstrap: BootstrapSpec) -> RetentionFold:
     train = known.filter(pl.col("as_of").is_in(fold.train[-spec.train_as_ofs :]))
     test = known.filter(pl.col("as_of") == fold.test)
-    names: tuple[str, ...] = spec.models
+    names: tuple[str, ...] = spec.compared()
     models = {name: retention_model(name, spec=spec.task()).fit(train) for name in names}
     columns = [model.predict(test)[PROB].alias(name) for name, model in models.items()]
     predictions = test.select(*KEYS, pl.col(AHEAD).alias(TRUTH)).with_columns(columns)

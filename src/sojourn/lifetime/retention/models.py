@@ -7,13 +7,15 @@ from pathlib import Path
 from sojourn.core import Estimator, UnreadableSource
 from sojourn.lifetime._store import FILE
 from sojourn.lifetime.retention.baselines import ActivityBaseline, ActivityBaselineSpec
+from sojourn.lifetime.retention.network import DailyNetwork, DailyNetworkSpec
 from sojourn.lifetime.retention.process import ProcessActivity
 from sojourn.lifetime.retention.spec import ActivitySpec
 from sojourn.lifetime.retention.trees import DailyTrees
 
-CLASSES: tuple[type[Estimator], ...] = (DailyTrees, ProcessActivity, ActivityBaseline)
+CLASSES: tuple[type[Estimator], ...] = (DailyTrees, DailyNetwork, ProcessActivity, ActivityBaseline)
 LABELS: Mapping[str, str] = {
     "daily_trees": "Trees, day by day",
+    "sequence": "Network over sequences",
     "process": "Process (BG/BB)",
     "cohort": "Cohort curve",
     "same_weekday": "Same weekday, last weeks",
@@ -31,6 +33,8 @@ def retention_model(name: str, *, spec: ActivitySpec) -> Estimator:
     """
     if name == "daily_trees":
         return DailyTrees(spec)
+    if name == "sequence":
+        return DailyNetwork(DailyNetworkSpec(**spec.model_dump()))
     if name == "process":
         return ProcessActivity(spec)
     return ActivityBaseline(ActivityBaselineSpec(**{**spec.model_dump(), "rule": name}))

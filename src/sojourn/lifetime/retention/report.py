@@ -112,7 +112,7 @@ def _triangle(triangle: pl.DataFrame) -> list[Part]:
 
 
 def _proof(found: RetentionComparison) -> list[Part]:
-    labels = {name: LABELS[name] for name in (found.chosen, *(n for n in found.spec.models if n != found.chosen))}
+    labels = {name: LABELS[name] for name in (found.chosen, *(n for n in found.spec.compared() if n != found.chosen))}
     caption = (
         "On the last fold, which no choice has seen; brackets are 95 % intervals over users. AUC is the mean over the "
         "days ahead of the chance that a user who is active that day is scored above one who is not."

@@ -5,11 +5,13 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, model_validator
 
 from sojourn.core import Spec
-from sojourn.features import FeatureSpec
+from sojourn.features import FeatureSpec, SequenceSpec
 from sojourn.lifetime.spec import ADDITIVE, BoostSpec
 from sojourn.rollups import RollupSpec, user_rollup
 
-RetentionModel = Literal["daily_trees", "process", "cohort", "same_weekday", "recent", "recent_raw"]
+RetentionModel = Literal["daily_trees", "sequence", "process", "cohort", "same_weekday", "recent", "recent_raw"]
+# The network needs torch and the columns of sequences: it takes part where `RetentionSpec.sequences` says so.
+USUAL: tuple[RetentionModel, ...] = tuple(name for name in get_args(RetentionModel) if name != "sequence")
 TREES = BoostSpec(rounds=600, learning_rate=0.06, leaves=12, min_leaf_rows=100, feature_share=0.4, groups=4)
 Days = Annotated[int, Field(ge=1, le=366)]
 
@@ -44,7 +46,10 @@ class RetentionSpec(Spec):
       such as `event = 'launch'`.
     - As-of dates lie `step_days` apart, counted back from the end of the data; a fold learns from the latest
       `train_as_ofs` that it may know. None has fewer than `history_days` of log before it.
-    - `model` names the model to fit; None: the one that earlier folds pick.
+    - `models` are compared: by default all but `sequence`, and that too where `sequences` is given; `model` names the
+      model to fit, None: the one that earlier folds pick.
+    - `sequences`: when given, tables carry each user's last events and days, which the model `sequence` reads; it needs
+      the extra `torch`. In the settings: the section `[retention.sequences]`.
     - `segment` names a column of the portraits by which the report shows how long users stay; `lost_after_days` is the
       silence after which a user counts as lost there.
     - Effects of pushes are learned from the decisions of the last `effect_days`, of every `effect_step_days`-th day,
@@ -61,8 +66,9 @@ class RetentionSpec(Spec):
     step_days: int = Field(default=7, ge=1)
     train_as_ofs: int = Field(default=6, ge=1)
     folds: int = Field(default=3, ge=2)
-    models: tuple[RetentionModel, ...] = Field(default=get_args(RetentionModel), min_length=1)
+    models: tuple[RetentionModel, ...] = ()
     model: RetentionModel | None = None
+    sequences: SequenceSpec | None = None
     segment: str | None = None
     lost_after_days: int = Field(default=28, ge=1)
     effect_days: int = Field(default=90, ge=1)
@@ -73,9 +79,15 @@ class RetentionSpec(Spec):
 
     @model_validator(mode="after")
     def _named_model_is_compared(self) -> "RetentionSpec":
-        if self.model is not None and self.model not in self.models:
-            raise ValueError(f"model {self.model!r} is not among models {list(self.models)}; add it there")
+        if self.model is not None and self.model not in self.compared():
+            raise ValueError(f"model {self.model!r} is not among models {list(self.compared())}; add it there")
+        if "sequence" in self.compared() and self.sequences is None:
+            raise ValueError("model 'sequence' reads sequences and none are asked for; add [retention.sequences]")
         return self
+
+    def compared(self) -> tuple[RetentionModel, ...]:
+        """The models to compare, by name."""
+        return self.models or (USUAL if self.sequences is None else get_args(RetentionModel))
 
     def task(self) -> ActivitySpec:
         """What is predicted, as the models see it."""

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from datetime import date
+from hashlib import sha256
 from pathlib import Path
 
 import polars as pl
@@ -58,7 +59,7 @@ class FittedRetention:
         with TemporaryDirectory() as folder:
             self._save_parts(Path(folder))
             files = sorted(path for path in Path(folder).rglob("*") if path.is_file())
-            texts = [part for path in files for part in (path.name, path.read_text(encoding="utf-8"))]
+            texts = [part for path in files for part in (path.name, sha256(path.read_bytes()).hexdigest())]
         return fingerprint(self.spec.to_json(), *texts)
 
     def save(self, path: Path) -> None:

@@ -1,0 +1,118 @@
+"""What a source without a mapping most likely calls the amount, and how its text is read as numbers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sojourn.events._movements import EXACT, Money, signed
+from sojourn.events._names import QUANTITY, TAKEN_OFF, UNIT_PRICE, matching
+from sojourn.events._numbers import NumberReading, read_numbers
+from sojourn.events._reading import Reading
+from sojourn.events._sources import Look
+from sojourn.warehouse.engine import identifier
+
+TEXT = "VARCHAR"
+NO_AMOUNT = (
+    "No column is named like an amount of money, so nothing can be said of what users spend. If one holds it: "
+    '--map amount="COLUMN" (or SQL over columns: --map amount="quantity * price").'
+)
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A guessed amount, None where nothing suggests one; sentences on it, its text columns, words looked at."""
+
+    amount: Reading | None
+    notes: tuple[str, ...] = ()
+    numbers: Mapping[str, NumberReading] = field(default_factory=dict)
+    seen: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+
+def guess_amount(
+    look: Look,
+    columns: Mapping[str, str],
+    guessed: Mapping[str, Reading],
+    *,
+    event: Reading | None,
+    later: Mapping[str, frozenset[str]],
+) -> Guess:
+    """The amount: a total as it is named, else quantity times price; less what other columns say is no sale.
+
+    `columns` maps names in snake case to theirs, `guessed` holds the total, the user and the item where names suggest
+    them. Raises what `read_numbers` does.
+    """
+    total = guessed.get("amount")
+    quantity = next(iter(matching(QUANTITY, dict(columns))), None)
+    price = next(iter(matching(UNIT_PRICE, dict(columns))), None) if total is None else None
+    if total is None and price is None:
+        return Guess(None, (NO_AMOUNT,))
+    used = [*(total.uses if total is not None else [price]), *([quantity] if quantity is not None else [])]
+    numbers = numbers_of(look, [name for name in used if name is not None])
+    numeric = all(name in numbers or not is_text(look, name) for name in used if name is not None)
+    made, notes = _made(look, total, quantity, price, numbers if numeric else None)
+    notes += [each.note for each in numbers.values() if each.note is not None]
+    notes += [
+        f"Column {name!r} may hold money that was given back; amount does not count it "
+        f'(--map amount="{made.shown} - coalesce({name}, 0)").'
+        for name in matching(TAKEN_OFF, dict(columns))
+    ]
+    if not numeric or "user_id" not in guessed:
+        return Guess(made, tuple(notes), numbers)
+    money = Money(made, guessed["user_id"], guessed.get("item_id"), numbers, look, later)
+    found = signed(money, columns=columns, event=event)
+    return Guess(found.amount, (*notes, *found.notes), numbers, found.seen)
+
+
+def numbers_of(look: Look, names: Sequence[str]) -> dict[str, NumberReading]:
+    """How these columns are read as numbers: those that come as text and are numbers."""
+    found = {name: read_numbers(look, name) for name in dict.fromkeys(names) if is_text(look, name)}
+    return {name: reading for name, reading in found.items() if reading is not None}
+
+
+def is_text(look: Look, name: str) -> bool:
+    """Whether a column comes as text."""
+    return look.engine.columns(f"SELECT {identifier(name)} AS x FROM {look.sample}")["x"] == TEXT
+
+
+def same_values(look: Look, names: Sequence[str]) -> bool:
+    """Whether columns hold the same in all rows of a sample, so that it does not matter which is taken."""
+    first, *others = (f"CAST({identifier(name)} AS {TEXT})" for name in names)
+    differ = " OR ".join(f"{first} IS DISTINCT FROM {other}" for other in others)
+    return not look.engine.rows(f"SELECT 1 FROM {look.sample} WHERE {differ} LIMIT 1")
+
+
+def _made(
+    look: Look,
+    total: Reading | None,
+    quantity: str | None,
+    price: str | None,
+    numbers: Mapping[str, NumberReading] | None,
+) -> tuple[Reading, list[str]]:
+    if total is not None:
+        # Where there are no numbers, every row's fault will say so.
+        return (total, []) if quantity is None or numbers is None else _returned(look, total, quantity, numbers)
+    assert price is not None
+    if quantity is None:
+        return Reading(identifier(price), (price,), plain=True), [f"amount is {price}."]
+    one, other = identifier(quantity), identifier(price)
+    product = f"{one} * {other}"
+    if numbers is not None and _any(look, f"{one} < 0 AND {other} < 0", numbers):
+        # A return of -1 at -5.00 gives 5 back.
+        product = f"{one} * CASE WHEN {one} < 0 THEN abs({other}) ELSE {other} END"
+    return Reading(product, (quantity, price), plain=False), [f"amount is {product}."]
+
+
+def _returned(
+    look: Look, total: Reading, quantity: str, numbers: Mapping[str, NumberReading]
+) -> tuple[Reading, list[str]]:
+    """A total is often positive even where things came back, which then only the quantity tells."""
+    back = f"{identifier(quantity)} < 0 AND {total.sql} > 0"
+    signed_total = f"CASE WHEN {back} THEN -({total.sql}) ELSE {total.sql} END"
+    found = _any(look, back, numbers)
+    notes = [f"Where {quantity} is negative, amount is: things came back."] if found else []
+    return Reading(signed_total, (*total.uses, quantity), plain=False, needs=total.uses), notes
+
+
+def _any(look: Look, condition: str, numbers: Mapping[str, NumberReading]) -> bool:
+    made = ", ".join(f"{each.sql(EXACT)} AS {identifier(name)}" for name, each in numbers.items())
+    sample = f"(SELECT * REPLACE ({made}) FROM {look.sample})" if made else look.sample
+    return bool(look.engine.rows(f"SELECT 1 FROM {sample} WHERE {condition} LIMIT 1"))
