@@ -185,7 +185,13 @@ def test_the_charts_hold_every_cell_and_share(short, app):
     cells = value_cohorts(app, comparison=short, spec=SMALL)
     figure = cohorts_chart(cells.with_columns(users=pl.lit(50)), unit="$", days=14)
     assert sum(cell is not None for line in figure.data[0].z for cell in line) == cells.height
-    assert len(figure.layout.shapes) == cells.filter(pl.col("state") == "ahead").height
+    ahead = cells.filter(pl.col("state") == "ahead")
+    assert sorted((shape.x0 + shape.x1) / 2 for shape in figure.layout.shapes) == sorted(ahead["period"])
+    late = cells.filter(pl.col("period") >= 2).with_columns(users=pl.lit(50))
+    framed = cohorts_chart(late, unit="$", days=14).layout.shapes
+    assert sorted((shape.x0 + shape.x1) / 2 for shape in framed) == sorted(
+        late.filter(pl.col("state") == "ahead")["period"]
+    )
     places = places_chart({"ours": np.linspace(0, 1, 101), "theirs": np.full(10, 0.05)})
     assert sum(places.data[0].y) == pytest.approx(1)
     assert places.data[1].y[0] == 1

@@ -68,7 +68,7 @@ def cohorts_chart(cells: pl.DataFrame, *, unit: str, days: int) -> Any:
         hovertemplate=f"first seen from %{{y}}<br>period %{{x}}: {unit}%{{z:,.4~g}} per user<extra></extra>",
     )
     for line, row in enumerate(grid):
-        for period, cell in enumerate(row):
+        for period, cell in zip(periods, row, strict=True):
             if cell is not None and cell["state"] == "ahead":
                 figure.add_shape(**_frame(period, line))
     figure.update_xaxes(title_text=f"Periods of {days} days since first seen", side="top", dtick=1, showgrid=False)
