@@ -13,7 +13,7 @@ from sojourn.lifetime.spec import LifetimeSpec, ValueSpec
 from sojourn.rollups import past, refreshed, window_query
 from sojourn.warehouse import Warehouse
 
-MOST_COHORTS = 12
+MOST_COHORTS, FIGURE_DIGITS = 12, 6
 OBSERVED, AHEAD = "observed", "ahead"
 COHORT_SCHEMA = pl.Schema(
     {
@@ -65,6 +65,8 @@ def value_cohorts(
             cohort=first,
             observed=pl.col("spent") / pl.col("users"),
         )
+        # The last digits of sums differ from run to run, as rows are added in another order.
+        .with_columns(pl.col("observed", "forecast", "came").round(FIGURE_DIGITS))
         .select(list(COHORT_SCHEMA))
         .cast(COHORT_SCHEMA)
         .sort("cohort", "period")
