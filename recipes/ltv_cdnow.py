@@ -158,7 +158,7 @@ def facts(table: pl.DataFrame, expected: Floats, alive: Floats) -> Floats:
 
 
 def corrected(past: Look, now: Look) -> dict[str, Floats]:
-    """The Pareto/NBD of all customers, its corrections learned at an earlier week, each to the same total, their mean."""
+    """The Pareto/NBD of all customers, its corrections learned at an earlier week to the same total, and their mean."""
     words = {"pareto_all": now.expected} | {
         name: level(correct(past, now), now.expected) for name, correct in CORRECTIONS.items()
     }
