@@ -25,7 +25,12 @@ import numpy as np
 from benchmarks.measure import arguments, show
 
 FIRST, LAST = date(2024, 9, 1), date(2024, 11, 30)
-STEPS = ("ingest events", "rollup user", "features", "model ltv", "predict ltv", "watch ltv", "account")
+STEPS = (
+    *("ingest events", "check rows", "rollup user", "features", "model ltv", "predict ltv", "watch ltv", "metrics"),
+    *("check counted", "publish board", "account"),
+)
+# Of what is said to ClickHouse, the statements whose replies get lost.
+LOST = (b"REPLACE PARTITION", b"FORMAT+Arrow", b"CREATE TABLE", b"DROP TABLE")
 SETTINGS = """
 [ingest]
 files = ["{folder}/orders/orders-*.csv"]
@@ -58,6 +63,19 @@ refit_days = 1
 
 [watch]
 max_psi = 50.0
+
+[metrics]
+
+[checks.rows]
+kind = "rows"
+
+[checks.counted]
+kind = "conservation"
+
+[publish.board]
+to = "parquet"
+url = "_board"
+tables = ["predictions"]
 """
 
 
@@ -97,6 +115,7 @@ def rows(*, delays_s: tuple[float, ...]) -> list[dict[str, Any]]:
         faults["wrong schema: an empty file"] = [_schema(shop, "", expected)]
         faults["no room: a file may not grow"] = [_quota(shop, kb, expected) for kb in (4, 30, 60)]
         faults["no room: a small disk"] = _small_disk(shop, expected)
+        faults["a reply of ClickHouse lost on the way"] = _lost_replies(shop)
     return [
         {
             "fault": name,
@@ -111,7 +130,8 @@ def rows(*, delays_s: tuple[float, ...]) -> list[dict[str, Any]]:
 
 def _kill(shop: Shop, step: str, after_s: float, expected: dict[str, str]) -> tuple[bool, int]:
     root = _copy(shop, "killed")
-    with subprocess.Popen(_command(shop, root), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as run:
+    command, quiet = _command(shop, root), subprocess.DEVNULL
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=quiet, text=True, cwd=root) as run:
         assert run.stderr is not None
         for line in run.stderr:
             if line.strip() == f"{LAST} {step}":
@@ -183,6 +203,28 @@ def _small_disk(shop: Shop, expected: dict[str, str]) -> list[tuple[bool, int]]:
     return found
 
 
+def _lost_replies(shop: Shop) -> list[tuple[bool, int]]:
+    """Predictions published through a proxy that loses up to two replies of each kind: rows too few or too many."""
+    from sojourn.operate import PublishSpec, publish
+    from sojourn.operate.publishing.clickhouse import ClickHouse
+    from sojourn.warehouse import Warehouse
+    from tests.operate.publishing.http_clickhouse import Forgetful, clickhouse_server
+
+    found, warehouse = [], Warehouse.open(_copy(shop, "lost"))
+    expected = warehouse.frame("predictions").height
+    with clickhouse_server(shop.folder / "clickhouse") as port:
+        for nth, words in enumerate(LOST):
+            proxy = Forgetful(port, words=words, losses=2)
+            url = f"http://127.0.0.1:{proxy.port}"
+            spec = PublishSpec(name="far", to="clickhouse", url=url, space=f"s{nth}", tables=("predictions",))
+            publish(warehouse, spec=spec)
+            proxy.close()
+            with ClickHouse(spec.with_changes(url=f"http://127.0.0.1:{port}")) as place:
+                [(rows,)] = place._rows(f"SELECT count() FROM s{nth}.predictions")
+            found.append((proxy.lost > 0, abs(int(rows) - expected)))
+    return found
+
+
 def _mended(shop: Shop, root: Path, expected: dict[str, str]) -> int:
     """Run the day again; the number of files that are not as expected."""
     done = _run(shop, root)
@@ -194,7 +236,9 @@ def _mended(shop: Shop, root: Path, expected: dict[str, str]) -> int:
 
 
 def _run(shop: Shop, root: Path, *, before: Callable[[], None] | None = None) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(_command(shop, root), capture_output=True, text=True, check=False, preexec_fn=before)
+    return subprocess.run(
+        _command(shop, root), capture_output=True, text=True, check=False, preexec_fn=before, cwd=root
+    )
 
 
 def _command(shop: Shop, root: Path, day: date = LAST) -> list[str]:
@@ -209,13 +253,13 @@ def _copy(shop: Shop, name: str) -> Path:
 
 
 def _content(root: Path) -> dict[str, str]:
-    """A hash of every file but locks and the account of runs, which tells of times."""
+    """A hash of every file but locks, the account of runs, which tells of times, and the published place's own path."""
     files = [path for path in sorted(root.rglob("*")) if path.is_file()]
     named = {str(path.relative_to(root)): path for path in files}
     return {
         name: hashlib.sha256(path.read_bytes()).hexdigest()
         for name, path in named.items()
-        if name.split("/")[0] not in {"runs", "_locks"}
+        if name.split("/")[0] not in {"runs", "_published"} and "_locks" not in name.split("/")
     }
 
 
@@ -232,9 +276,9 @@ def _shop(folder: Path) -> Shop:
         text = "\n".join(["customer_id,order_date,revenue", *lines]) + "\n"
         (folder / "orders" / f"orders-{day}.csv").write_text(text)
     aside = shop.last_file.rename(folder / "last.csv")
-    done = subprocess.run(
-        _command(shop, folder / "w", LAST - timedelta(days=1)), capture_output=True, text=True, check=False
-    )
+    (folder / "w").mkdir()
+    command = _command(shop, folder / "w", LAST - timedelta(days=1))
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder / "w")
     if done.returncode:
         sys.exit(f"benchmarks.operate_faults: {done.stdout}{done.stderr}")
     aside.rename(shop.last_file)

@@ -92,6 +92,8 @@ max_psi = 5.0
 max_bias = 5.0
 max_worse = 5.0
 
+[metrics]
+
 [publish.board]
 to = "duckdb"
 url = "{folder}/board.duckdb"

@@ -4,8 +4,9 @@
 
 FOLDER holds `cdnow/` (default: the environment variable SOJOURN_DATA; docs/data.md says where from). Purchase processes
 learn from when the customers of the published sample bought in weeks 1 to 39. Then all 23,570 customers are used: the
-Pareto/NBD of all of them, and three corrections of it, learned at week 19 from weeks 20 to 38. One of these is picked
-by how it did in weeks 27 to 39, learned at week 13. Weeks 40 to 78 are looked at once, for the tables.
+Pareto/NBD of all of them, three corrections of it, learned at week 19 from weeks 20 to 38, and the mean of the four.
+One of these is picked by how it did twice inside weeks 1 to 39: in weeks 21 to 39, learned at week 10, and in weeks 27
+to 39, learned at week 13. For the tables weeks 40 to 78 are looked at.
 """
 
 import argparse
@@ -47,6 +48,7 @@ WORDS = {
     "log_linear": "... corrected, log-linear",
     "splines": "... corrected, splines",
     "trees": "... corrected, trees",
+    "mean": "... mean of these four",
 }
 METRICS = ("mae", "rmse", "gini", "bias")
 # The formulas divide by what was expected; nobody is expected to buy quite nothing.
@@ -156,10 +158,11 @@ def facts(table: pl.DataFrame, expected: Floats, alive: Floats) -> Floats:
 
 
 def corrected(past: Look, now: Look) -> dict[str, Floats]:
-    """The Pareto/NBD of all customers, and its corrections learned at an earlier week, each to the same total."""
-    return {"pareto_all": now.expected} | {
+    """The Pareto/NBD of all customers, its corrections learned at an earlier week, each to the same total, their mean."""
+    words = {"pareto_all": now.expected} | {
         name: level(correct(past, now), now.expected) for name, correct in CORRECTIONS.items()
     }
+    return words | {"mean": np.mean(list(words.values()), axis=0)}
 
 
 def level(words: Floats, total_of: Floats) -> Floats:
@@ -211,9 +214,13 @@ CORRECTIONS: Mapping[str, Callable[[Look, Look], Floats]] = {
 
 
 def chosen_inside(warehouse: Warehouse) -> dict[str, float]:
-    """The error of each in weeks 27 to 39, learned at week 13: what the choice is made by."""
-    past, now = look(warehouse, week=13, ahead=13), look(warehouse, week=26, ahead=13)
-    return {name: float(np.sqrt(np.mean((words - now.came) ** 2))) for name, words in corrected(past, now).items()}
+    """The error of each inside weeks 1 to 39, the geometric mean of two looks: what the choice is made by."""
+    logs = []
+    for learned, week, ahead in ((10, 20, 19), (13, 26, 13)):
+        past, now = look(warehouse, week=learned, ahead=week - learned), look(warehouse, week=week, ahead=ahead)
+        said = corrected(past, now)
+        logs.append({name: 0.5 * np.log(np.mean((words - now.came) ** 2)) for name, words in said.items()})
+    return {name: float(np.exp(np.mean([each[name] for each in logs]))) for name in logs[0]}
 
 
 def of_sample(final: Look, in_sample: Floats) -> dict[str, Floats]:
@@ -356,7 +363,7 @@ def by_frequency(table: pl.DataFrame, came: Floats, said: Mapping[str, Floats]) 
         figure.add_scatter(
             x=labels,
             y=[words[x == each].mean() for each in range(8)],
-            name=WORDS[name].removeprefix("... ").capitalize() if name in CORRECTIONS else WORDS[name],
+            name=WORDS[name].removeprefix("... ").capitalize() if WORDS[name].startswith("...") else WORDS[name],
             mode="markers",
             marker={"size": 10, "symbol": ("diamond", "circle")[at], "color": color_of(at + 1)},
         )

@@ -48,7 +48,7 @@ def test_every_odd_log_goes_from_file_to_figures_without_an_option(sojourn, name
     log.write(Path("log.csv"), **WRITTEN.get(name, {}))
     assert sojourn("ingest", "log.csv")[0] == 0
     found = sums(Warehouse.open(Path("warehouse")).frame("events"))
-    assert sum(found.values()) == pytest.approx(sum(log.by_user().values()), abs=0.01)
+    assert round(sum(found.values()), 2) == round(sum(log.by_user().values()), 2)
     status, out, err = sojourn("ltv", "compare")
     assert status == 0, err
     assert "the earlier folds picked" in out

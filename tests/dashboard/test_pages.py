@@ -9,6 +9,7 @@ import pytest
 
 from sojourn.core import SojournError
 from sojourn.dashboard import DashboardSpec, Filters, check_pages, dashboard_app, dashboard_from
+from sojourn.dashboard.choices import known
 from sojourn.dashboard.layout import as_csv, body
 from sojourn.dashboard.pages import VIEWS
 from sojourn.dashboard.parts import Drawn, drawn
@@ -28,7 +29,7 @@ def run(*words, cwd):
 @pytest.mark.parametrize(("view", "part"), PARTS, ids=IDS)
 @pytest.mark.parametrize("filters", CHOICES, ids=lambda each: each.query() or "all")
 def test_every_chart_is_drawn_or_says_why_not(reader, view, part, filters):
-    made = drawn(part, reader, filters.only(view.controls))
+    made = drawn(part, reader, known(reader, view, filters.only(view.controls))[0])
     assert isinstance(made, Drawn), str(made)
     assert made.empty is not None or made.table.height > 0
     if made.empty is None and made.figure is not None:
@@ -63,7 +64,7 @@ def test_the_csv_is_the_table(reader, name):
 
 def test_check_looks_at_every_chart(app):
     looks = check_pages(app, SPEC)
-    assert [f"{look.page}-{look.chart}" for look in looks] == IDS
+    assert [f"{look.page}-{look.chart}" for look in looks] == [each for each in IDS if not each.startswith("market-")]
     assert not [look for look in looks if look.failed]
 
 

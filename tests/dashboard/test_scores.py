@@ -125,7 +125,7 @@ def test_what_sets_a_user_apart_comes_first():
 
 def test_nobody_scored_says_what_to_run(warehouse):
     with pytest.raises(MissingTable, match="sojourn ltv score"):
-        latest_scores(Reader(warehouse, DashboardSpec()))
+        latest_scores(Reader(warehouse, DashboardSpec()), Filters())
 
 
 def test_channels_are_ordered_by_their_users(reader):

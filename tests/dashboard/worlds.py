@@ -4,8 +4,16 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from sojourn.dashboard import DashboardSpec, write_checks, write_history, write_hours
-from sojourn.events import WorldSpec, simulate
-from sojourn.metrics import AcquisitionSpec, BoardSpec, backfill_board, default_board, write_acquisition
+from sojourn.events import MarketSpec, WorldSpec, simulate, simulate_market
+from sojourn.metrics import (
+    AcquisitionSpec,
+    BoardSpec,
+    SupplyDemandSpec,
+    backfill_board,
+    default_board,
+    write_acquisition,
+    write_supply_demand,
+)
 from sojourn.warehouse import EngineSpec, Warehouse
 
 START, DAYS = date(2025, 1, 1), 36
@@ -56,10 +64,28 @@ def score(warehouse: Warehouse, as_of: date) -> None:
         "least(0.99, recency_days / 20.0) AS churn_prob_30, 'test' AS model_version, 'f' AS fingerprint "
         f"FROM ({seen})"
     )
-    for table, query in (("predictions", predictions), ("features", seen)):
+    reasons = (
+        "SELECT user_id, 'ltv_30' AS prediction, 1::BIGINT AS place, 'spend_all' AS feature, 'spend' AS words, "
+        f"spend_all AS value, 1.0 AS push FROM ({seen}) WHERE spend_all > 0"
+    )
+    for table, query in (("predictions", predictions), ("features", seen), ("prediction_reasons", reasons)):
         with warehouse.writing(table) as writer:
             writer.put({"as_of": str(as_of)}, query, order_by=["user_id"], fingerprint="test")
 
 
 def _noon() -> datetime:
     return datetime(2025, 2, 6, 12, tzinfo=UTC)
+
+
+SIDES = {"drivers": ("driver_id", "event = 'online'"), "riders": ("rider_id", "event = 'request'")}
+
+
+def build_market(root: Path) -> Warehouse:
+    """A small two-sided market: a board for each side, and supply and demand by city and hour."""
+    warehouse = Warehouse.create(root, engine=EngineSpec(threads=2))
+    simulate_market(warehouse, MarketSpec(drivers=30, riders=160, start=date(2025, 1, 6), days=22, seed=3))
+    for name, (entity, active) in SIDES.items():
+        backfill_board(warehouse, BoardSpec(name=name, entity=entity, active=active, event_dims={"city": "city"}))
+    supply = {"supply": "event = 'online'", "demand": "event = 'request'", "served": "event = 'trip'"}
+    write_supply_demand(warehouse, SupplyDemandSpec(supply_hours="minutes / 60", **supply))
+    return warehouse

@@ -1,6 +1,8 @@
 """What stands beside comparisons: spreads against what needs no model, cohorts by hand, and who is alive."""
 
+from dataclasses import replace
 from datetime import date, timedelta
+from sys import modules
 
 import numpy as np
 import polars as pl
@@ -152,6 +154,16 @@ def test_cohorts_are_what_the_log_says_user_by_user(app, short):
     assert (told["forecast"] * told["users"]).sum() == pytest.approx(short.predictions[short.chosen].sum())
 
 
+def test_cohorts_of_long_ago_are_shown_where_nobody_came_since(app, short, monkeypatch):
+    """As where all customers came in one season: with two cohorts at most, the latest two that there are."""
+    monkeypatch.setattr(modules["sojourn.lifetime.value_cohorts"], "MOST_COHORTS", 2)
+    old = short.features.filter(pl.col("tenure_days") > 28)
+    cells = value_cohorts(app, comparison=replace(short, features=old), spec=SMALL)
+    assert cells["cohort"].n_unique() == 2
+    assert cells.filter(pl.col("state") == "observed").group_by("cohort").len()["len"].to_list() == [2, 2]
+    assert cells["period"].min() == 1
+
+
 def test_the_report_shows_spreads_cohorts_and_who_is_alive(table, comparison, app, short):
     evidence = Evidence(
         left_out={"ltv_90": "the log is too short"},
@@ -173,7 +185,13 @@ def test_the_charts_hold_every_cell_and_share(short, app):
     cells = value_cohorts(app, comparison=short, spec=SMALL)
     figure = cohorts_chart(cells.with_columns(users=pl.lit(50)), unit="$", days=14)
     assert sum(cell is not None for line in figure.data[0].z for cell in line) == cells.height
-    assert len(figure.layout.shapes) == cells.filter(pl.col("state") == "ahead").height
+    ahead = cells.filter(pl.col("state") == "ahead")
+    assert sorted((shape.x0 + shape.x1) / 2 for shape in figure.layout.shapes) == sorted(ahead["period"])
+    late = cells.filter(pl.col("period") >= 2).with_columns(users=pl.lit(50))
+    framed = cohorts_chart(late, unit="$", days=14).layout.shapes
+    assert sorted((shape.x0 + shape.x1) / 2 for shape in framed) == sorted(
+        late.filter(pl.col("state") == "ahead")["period"]
+    )
     places = places_chart({"ours": np.linspace(0, 1, 101), "theirs": np.full(10, 0.05)})
     assert sum(places.data[0].y) == pytest.approx(1)
     assert places.data[1].y[0] == 1

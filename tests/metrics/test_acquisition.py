@@ -74,7 +74,7 @@ def twin_cohorts(events, costs, spec, grain, numerator, denominator):
                 "margin": sum((c["margin"] for c in so_far), Decimal(0)),
             }
             old = found.get((cohort, channel, campaign, age), (0, 0, None))
-            mature = end + age * DAY <= as_of
+            mature = end + age * DAY <= as_of and cohort >= first
             key = (cohort, channel, campaign, age)
             found[key] = (old[0] + sides[numerator], old[1] + sides[denominator], mature)
     return found
@@ -87,6 +87,10 @@ def test_cohort_metrics_are_the_slow_twin_s(tmp_path_factory, events, costs, gap
     spec = board(reinstall_gap_days=gap)
     put_log(warehouse, events)
     put_costs(warehouse, costs)
+    if not acquired(events, spec.attribution):
+        with pytest.raises(BadInput, match="makes any user_id active"):
+            write_acquisition(warehouse, spec)
+        return
     write_acquisition(warehouse, spec)
     for name, top, bottom in (
         ("acquired_retention", "active", "acquired"),
@@ -94,9 +98,6 @@ def test_cohort_metrics_are_the_slow_twin_s(tmp_path_factory, events, costs, gap
         ("roas", "revenue", "cost"),
         ("ltv_cac", "margin", "cost"),
     ):
-        if not warehouse.has(f"metric_{name}"):
-            assert not acquired(events, spec.attribution)
-            continue
         table = warehouse.frame(f"metric_{name}")
         for grain in ("week", "month"):
             found = figures(table.filter(pl.col("grain") == grain), "cohort", "channel", "campaign", "age")
@@ -126,9 +127,23 @@ def test_cost_per_user_and_per_customer_by_hand(warehouse):
 
     assert sums("cpi") == (12, 3)
     assert sums("cac") == (12, 2)
-    # The week of Saturday, 1 March, and the three days after it were over on the 6th; the month was not.
+    # The week of Saturday, 1 March, and the three days after it were over on the 6th, but the log begins within it; the
+    # month was not over.
     table = warehouse.frame("metric_cac").filter(pl.col("start") <= START)
-    assert {row["grain"]: row["mature"] for row in table.to_dicts()} == {"day": True, "week": True, "month": False}
+    assert {row["grain"]: row["mature"] for row in table.to_dicts()} == {"day": True, "week": False, "month": False}
+
+
+def test_a_period_is_whole_only_where_the_log_holds_all_of_it(warehouse):
+    weekly = [event(who, "launch", 24 * 7 * n) for n, who in enumerate(("ann", "bob", "cem"))]
+    put_log(warehouse, numbered([*weekly, event("cem", "launch", 24 * 20)]))
+    write_acquisition(warehouse, board())
+    mature = {}
+    for name in ("acquired_users", "acquired_retention"):
+        table = warehouse.frame(f"metric_{name}").filter(pl.col("grain") == "week").sort("start")
+        table = table.filter(pl.col("age") == 0) if "age" in table.columns else table
+        mature[name] = [(row["start"].day, row["mature"]) for row in table.to_dicts()]
+    # The log runs from Saturday, 1 March, to Friday, 21 March.
+    assert mature["acquired_users"] == mature["acquired_retention"] == [(24, False), (3, True), (10, True)]
 
 
 def test_young_cohorts_are_told_by_their_older_part_and_marked(warehouse):
@@ -238,7 +253,7 @@ def test_payback_is_the_first_age_that_made_up_for_the_cost_of_each_channel_and_
     ]
     schema: dict[str, Any] = {
         "cohort": pl.Date, "channel": pl.String, "age": pl.Int32, "acquired": pl.Int64, "cost": money, "margin": money,
-        "mature": pl.Boolean,
+        "reached": pl.Boolean,
     }  # fmt: skip
     found = payback_table(pl.DataFrame(rows, schema=schema, orient="row"), forecast=None)
     told = {row["channel"]: (row["status"], row["payback_days"], row["age"]) for row in found.to_dicts()}
@@ -248,6 +263,52 @@ def test_payback_is_the_first_age_that_made_up_for_the_cost_of_each_channel_and_
         "south": ("not in sight", None, 2),
         "organic": ("free", None, 2),
     }
+
+
+def curve(cohort: date, channel: str, margins: list[int], *, cost: int) -> pl.DataFrame:
+    money = pl.Decimal(38, 4)
+    schema: dict[str, Any] = {
+        "cohort": pl.Date, "channel": pl.String, "age": pl.Int32, "acquired": pl.Int64, "cost": money, "margin": money,
+        "reached": pl.Boolean,
+    }  # fmt: skip
+    rows = [(cohort, channel, age, 2, cost, margin, True) for age, margin in enumerate(margins)]
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def test_a_cohort_younger_than_others_were_when_they_paid_back_is_too_young_to_tell():
+    def day(number):
+        return START + number * DAY
+
+    table = pl.concat(
+        [
+            curve(day(0), "north", [0, 1, 2, 9, 9], cost=9),
+            curve(day(1), "north", [0, 1, 2, 2], cost=9),
+            curve(day(2), "north", [0, 1, 2], cost=9),
+            curve(day(0), "south", [0, 0, 0, 0, 0], cost=1),
+            curve(day(3), "south", [0], cost=1),
+            curve(day(4), "organic", [0], cost=0),
+        ]
+    )
+    found = payback_table(table, forecast=None).filter(pl.col("channel") != "(paid)")
+    told = {(row["channel"], (row["cohort"] - START).days): row["status"] for row in found.to_dicts()}
+    assert told == {
+        ("north", 0): "observed", ("north", 1): "not in sight", ("north", 2): "too young", ("south", 0): "not in sight",
+        ("south", 3): "too young", ("organic", 4): "free",
+    }  # fmt: skip
+    none_paid = payback_table(curve(day(0), "south", [0, 0], cost=1), forecast=None)
+    assert none_paid["status"].unique().to_list() == ["not in sight"]
+    none_old = curve(day(0), "south", [0, 0], cost=1).with_columns(reached=False)
+    assert payback_table(none_old, forecast=None)["status"].unique().to_list() == ["too young"]
+
+
+def test_a_forecast_that_looks_far_enough_says_that_payback_is_not_in_sight():
+    table = pl.concat([curve(START, "north", [0, 1, 9], cost=9), curve(START + DAY, "north", [0], cost=9)])
+    ahead = curve(START + DAY, "north", [0, 0, 0], cost=9).filter(pl.col("age") > 0)
+    ends = ahead.drop("reached", "cost").with_columns(margin_low=pl.col("margin"), margin_high=pl.col("margin"))
+    found = payback_table(table, forecast=ends)
+    assert found.filter(pl.col("cohort") > START)["status"].unique().to_list() == ["not in sight"]
+    short = payback_table(table, forecast=ends.filter(pl.col("age") < 2))
+    assert short.filter(pl.col("cohort") > START)["status"].unique().to_list() == ["too young"]
 
 
 def test_checks_pass_on_what_was_written_and_find_what_was_changed_behind_the_back(warehouse):

@@ -86,6 +86,63 @@ def test_why_prints_the_parts_largest_first_and_writes_page_and_table(run, shop,
     assert "cpi, week of 2025-03-03 → week of 2025-03-10: 0 → 0.6 (+0.6). south" in told
     assert "<h1>Why did cost per acquired user move?</h1>" in (tmp_path / "why.html").read_text()
     assert (tmp_path / "why.csv").read_text().startswith("channel,value_before,value_after,weight_before")
+    told = run("why", "cpi", "--from", "2025-02-24", "--to", "2025-03-03", "--by", "channel", "--csv", "why.csv")[1]
+    assert "Careful: the week of 2025-02-24 is not mature" in told
+    assert (tmp_path / "why.csv").read_text().splitlines()[1].endswith(",false,true")
+
+
+def test_metrics_of_acquisition_are_shown_listed_and_written_as_any_other(run, shop, tmp_path):
+    put_costs(shop, [(START, "south", None, "6", None), (date(2025, 3, 4), "south", None, "2", None)])
+    run("acquisition")
+    status, told, _ = run("show", "ltv_cac", "--grain", "week", "--by", "channel", "--from", "2025-03-03")
+    assert (status, told.splitlines()[0][:20]) == (0, "LTV : CAC (times): m")
+    south = [line.split() for line in told.splitlines() if " south " in line]
+    # Of the two who came on the 4th and the 7th, for 2 in all, one paid 4, of which 0.7 is margin.
+    assert south[0] == ["2025-03-03", "south", "2025-03-03", "0", "2.8", "2", "1.40×"]
+    assert told.splitlines()[1].endswith("value  forecast  forecast_low  forecast_high")
+    assert (
+        run("show", "roas", "--grain", "week", "--csv", "roas.csv", "--json", "roas.json", "--html", "roas.html")[0]
+        == 0
+    )
+    assert (
+        (tmp_path / "roas.csv").read_text().startswith("start,cohort,age,value,numerator,denominator,mature,forecast")
+    )
+    assert "Return on ad spend" in (tmp_path / "roas.html").read_text()
+    listed = run("list")[1]
+    assert "user_id is acquired with its first row where event = 'launch', through the last touch" in listed
+    assert [line.split()[0] for line in listed.splitlines()].count("acquired_margin") == 1
+    for words, sentence in (
+        (("show", "roas", "--board", "drivers"), "Metric 'roas' has no board 'drivers'; there are users."),
+        (("show", "roas"), "is told by week or month, not by day. Ask for --grain month."),
+        (("show", "fill_rate"), "no values of metric 'fill_rate' by day yet. Make them: sojourn metrics supply"),
+    ):
+        status, _, said = run(*words)
+        assert (status, said.count("\n")) == (2, 1)
+        assert sentence in said
+
+
+def test_without_activity_nobody_is_acquired_and_nothing_is_written(run, shop, tmp_path):
+    (tmp_path / "sojourn.toml").write_text(
+        SETTINGS.replace("active = \"event = 'launch'\"", "active = \"event = 'lauch'\"")
+    )
+    status, _, said = run("acquisition")
+    assert (status, said.count("\n")) == (2, 1)
+    assert "no row of table 'events' up to 2025-03-14 makes any user_id active (active = \"event = 'lauch'\")" in said
+    assert not [table for table in shop.tables() if table.startswith("metric_")]
+
+
+def test_numbers_of_an_edited_board_are_refused_until_they_are_built_again(run, shop, tmp_path):
+    put_costs(shop, [(START, "south", None, "6", None)])
+    run("acquisition")
+    run("backfill")
+    (tmp_path / "sojourn.toml").write_text(SETTINGS.replace("0.7", "0.6") + "[metrics.boards.users]\namount = '2'\n")
+    asked = ("--from", "2025-03-03", "--to", "2025-03-10", "--by", "channel")
+    assert "Build it anew: sojourn metrics acquisition" in run("why", "cpi", *asked)[2]
+    status, _, said = run("show", "revenue")
+    assert (status, said.count("\n")) == (2, 1)
+    assert "Build it anew: sojourn metrics backfill --rebuild" in said
+    assert run("acquisition")[0] == run("backfill", "--rebuild")[0] == run("show", "revenue")[0] == 0
+    assert run("why", "cpi", *asked)[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -104,6 +161,16 @@ def test_why_prints_the_parts_largest_first_and_writes_page_and_table(run, shop,
             "--where state has no '='",
         ),
         (("rates", "none.csv"), "none.csv cannot be read"),
+        (
+            ("why", "arpu", "--from", "2025-03-03", "--to", "2025-03-10", "--by", "channel", "--board", "usrs"),
+            "There is no board 'usrs'; there are users, market.",
+        ),
+        (
+            ("why", "cpi", "--from", "2025-03-03", "--to", "2025-03-10", "--by", "channel", "--html", "sojourn.toml/a"),
+            "sojourn.toml/a cannot be written",
+        ),
+        (("why", "acquired", "--from", "2025-03-03", "--to", "2025-03-10", "--by", "channel"), "holds no metric"),
+        (("acquisition", "--html", "/proc/none/page.html"), "/proc/none/page.html cannot be written"),
     ],
 )
 def test_mistakes_are_one_sentence_and_status_2(run, shop, words, sentence):

@@ -57,6 +57,14 @@ def twin(rows, zone):
     return found
 
 
+def test_a_period_is_whole_only_where_the_log_holds_all_of_it(warehouse):
+    """The log runs from Saturday, 29 March, to Sunday, 6 April."""
+    put(warehouse, [(START + timedelta(days=n), "request", "north", 15) for n in range(1, 10)])
+    write_supply_demand(warehouse, SPEC)
+    weeks = warehouse.frame("metric_demand").filter(pl.col("grain") == "week").sort("start")
+    assert weeks.select(pl.col("start").dt.day(), "mature").unique().sort("start").rows() == [(24, False), (31, True)]
+
+
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=ROWS, late=st.integers(0, 4), zone=st.sampled_from(["UTC", "Europe/Paris"]))
 def test_counts_are_those_of_a_loop_and_late_rows_are_counted(tmp_path_factory, rows, late, zone):

@@ -20,8 +20,10 @@ from sojourn.metrics import (
     sum_parts,
     why_chart,
     why_moved,
+    write_acquisition,
 )
-from tests.metrics.growth import event, numbered, put_log
+from tests.metrics.growth import board as acquisition
+from tests.metrics.growth import event, numbered, put_costs, put_log
 
 Segments = dict[tuple[str, ...], tuple[Fraction, Fraction]]
 A, B = date(2025, 1, 6), date(2025, 1, 13)
@@ -125,7 +127,9 @@ def test_a_metric_table_is_explained_by_any_of_its_dimensions(warehouse):
     why = why_moved(warehouse, WhySpec(name="paying_share", start=A, end=B, by=("channel", "country")))
     assert (why.before, why.after) == (Fraction(40, 300), Fraction(32, 300))
     assert [part.segment for part in why.parts if part.effect] == [("ads", "DE")]
-    assert why.mature is False
+    assert why.immature == (B,)
+    assert "Careful: the week of 2025-01-13 is not mature" in why.told()
+    assert why.table().select("mature_before", "mature_after").unique().rows() == [(True, False)]
     table = why.table()
     assert table["effect"].sum() == pytest.approx(float(why.change), abs=1e-15)
     assert table["share"][0] == 1.0
@@ -173,6 +177,55 @@ def test_metrics_of_a_board_are_explained_wherever_they_lie(warehouse):
         assert why.before + sum(part.effect for part in why.parts) == why.after
     with pytest.raises(BadInput, match=r"retention is told by cohort and age\. Say which age: --age 7"):
         why_moved(warehouse, WhySpec(name="retention", **asked), board=board)
+
+
+def test_series_that_do_not_add_up_are_never_summed(warehouse):
+    simulate(warehouse, WorldSpec(users=80, days=28, start=date(2025, 1, 6), seed=5))
+    steps = [{"name": "open", "where": "event = 'launch'"}, {"name": "again", "where": "event = 'launch'"}]
+    board = BoardSpec(portrait_dims=("channel",), brackets=((1, 2), (1, 3)), funnels={"use": {"steps": steps}})
+    backfill_board(warehouse, board)
+    asked: dict[str, Any] = {"start": A, "end": B, "by": ("channel",)}
+    cases: list[tuple[str, dict[str, Any], str]] = [
+        ("lifecycle", {}, r"told by state \(dormant, new, resurrected, returning\), .*: --where state=dormant; or"),
+        ("bracket_retention", {"age": 1, "grain": "day"}, r"told by bracket \(1-2, 1-3\).*--by channel,bracket"),
+        ("funnel_use", {"grain": "day"}, r"told by step \(1, 2\)"),
+    ]
+    for name, more, told in cases:
+        with pytest.raises(BadInput, match=told):
+            why_moved(warehouse, WhySpec(name=name, **{**asked, **more}), board=board)
+    asked = {**asked, "by": ("channel", "state")}
+    assert len(why_moved(warehouse, WhySpec(name="lifecycle", **asked), board=board).parts) > 4
+    one = WhySpec(name="funnel_use", start=A, end=B, by=("channel",), grain="day", where={"step_name": "again"})
+    assert why_moved(warehouse, one, board=board).is_ratio
+
+
+def test_tables_that_hold_no_metric_are_refused_in_a_sentence(warehouse):
+    put_log(warehouse, numbered([event("ann", "launch", 0), event("ann", "pay", 1, amount=3)]))
+    backfill_board(warehouse, BoardSpec())
+    write_acquisition(warehouse, acquisition().with_changes(name="users"))
+    asked: dict[str, Any] = {"start": date(2025, 3, 1), "end": B, "by": ("channel",), "grain": "month"}
+    for name in ("state_users", "acquired", "customers", "acquired_value"):
+        with pytest.raises(BadInput, match=f"table 'metric_{name}' holds no metric: .* Tables of their own have acq"):
+            why_moved(warehouse, WhySpec(name=name, **asked))
+    put_costs(warehouse, [(date(2025, 3, 1), "organic", None, "3", None)])
+    write_acquisition(warehouse, acquisition().with_changes(name="users"))
+    with pytest.raises(BadInput, match="payback does not add up over segments: table 'metric_payback' has no column"):
+        why_moved(warehouse, WhySpec(name="payback", **asked))
+    with pytest.raises(BadInput, match=r"arpu is asked of board 'drivers', and the board at hand is 'users'"):
+        why_moved(warehouse, WhySpec(name="arpu", board="drivers", **asked))
+
+
+def test_a_table_that_another_declaration_made_is_refused(warehouse):
+    put_log(warehouse, numbered([event(who, "launch", 24 * 7 * n) for n, who in enumerate("abc")]))
+    spec = acquisition().with_changes(name="users")
+    write_acquisition(warehouse, spec)
+    asked = WhySpec(name="acquired_users", start="2025-03-03", end="2025-03-10", by=("channel",))
+    assert why_moved(warehouse, asked, declared=spec.with_changes(allow=())).change == 0
+    other = spec.with_changes(horizon_days=5)
+    with pytest.raises(BadInput, match=r"built with another definition .*: sojourn metrics acquisition$"):
+        why_moved(warehouse, asked, declared=other)
+    write_acquisition(warehouse, other)
+    assert why_moved(warehouse, asked, declared=other).change == 0
 
 
 def test_what_cannot_be_explained_is_refused_in_a_sentence(warehouse):

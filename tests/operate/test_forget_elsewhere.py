@@ -4,12 +4,15 @@ import re
 import subprocess
 import sys
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import polars as pl
 import pytest
 
 from sojourn.core import Unreachable
-from sojourn.operate import Elsewhere, PublishSpec, elsewhere_from, forget, publish
+from sojourn.dashboard import DashboardSpec, write_history
+from sojourn.operate import Alert, Elsewhere, Outcome, PublishSpec, RunReport, elsewhere_from, forget, publish
+from sojourn.operate.account import write_account
 from sojourn.warehouse import Warehouse
 from tests.operate.publishing.places import PLACES, redis_server
 from tests.operate.test_forget import BOTH, rows, world
@@ -157,3 +160,66 @@ def test_the_settings_name_every_place(tmp_path):
     assert (found.published[0].name, found.folders) == ("board", (tmp_path,))
     with pytest.raises(ValueError, match=r"\[forget\] names the folder 'nowhere', which is not there"):
         elsewhere_from({"forget": {"folders": ["nowhere"]}})
+
+
+def told_of(store, user):
+    """A morning's account whose sentences name the user, as a server's words or a check of free text may."""
+    told = f"note is something else than the values allowed: '{user}' (2), 'met {user}' (1)"
+    outcome = Outcome("check notes", "failed", told, None, 0.1, LATER)
+    alert = Alert("check", "notes", "fail", told, 0.5, 0.0)
+    write_account(store, RunReport(date(2025, 5, 8), (outcome,), (alert,)), at=LATER)
+
+
+def test_accounts_and_cached_histories_lose_the_id_and_the_search_agrees(store):
+    told_of(store, ID)
+    told_of(store, OTHER)
+    settings = DashboardSpec(history_buckets=4)
+    assert write_history(store, settings) == 4
+    assert {"runs", "alerts", "dashboard_history"} <= {
+        path.relative_to(store.root).parts[0] for path in holding(store.root, OTHER)
+    }
+    assert {"runs", "dashboard_history"} <= {path.relative_to(store.root).parts[0] for path in holding(store.root, ID)}
+    report = forget(store, [ID], as_of=LATER, rollups=BOTH)
+    assert report.is_complete, report.proof
+    assert holding(store.root, ID) == []
+    changes = {each.table: each.rows for each in report.changes}
+    assert changes["runs"] == 1
+    assert changes["dashboard_history"] == sum(user == ID for user, *_ in rows([ID, OTHER, "eve"]))
+    words = "note is something else than the values allowed: '(forgotten)' (2), 'met (forgotten)' (1)"
+    assert store.frame("runs").sort("attempt")["told"].to_list()[0] == words
+    assert OTHER in store.frame("runs").sort("attempt")["told"].to_list()[1]
+    assert write_history(store, settings) == 4, "the log is another, so the cache is made again"
+    assert holding(store.root, ID) == []
+    assert forget(store, [ID], as_of=LATER, rollups=BOTH).changes == ()
+
+
+def test_places_that_no_section_names_any_more_are_reached(store, tmp_path, port):
+    specs = places(tmp_path, port)
+    for spec in specs:
+        publish(store, spec=spec)
+    renamed = specs[0].with_changes(name="renamed", tables=("predictions",))
+    report = forget(store, [ID], as_of=LATER, rollups=BOTH, elsewhere=Elsewhere((renamed,)))
+    assert report.is_complete, report.proof
+    for folder in (tmp_path / "stores", store.root):
+        assert holding(folder, ID) == []
+    assert len(holding(tmp_path / "stores", OTHER)) >= 3
+    named = " ".join(report.elsewhere)
+    assert all(name in named for name in ("renamed (", "on_duckdb (", "on_clickhouse (", "on_redis ("))
+    assert "on_parquet (" not in named, "one place is searched once"
+
+
+def test_a_former_place_that_is_gone_is_passed_over_and_a_server_is_asked_for(store, tmp_path):
+    import shutil
+
+    for to in ("parquet", "duckdb"):
+        publish(store, spec=next(each for each in places(tmp_path, 1) if each.to == to))
+    (tmp_path / "stores" / "board.duckdb").unlink()
+    shutil.rmtree(tmp_path / "stores" / "parquet")
+    assert forget(store, [ID], as_of=LATER, rollups=BOTH).elsewhere == ()
+    gone = PublishSpec(name="cache", to="redis", url="redis://127.0.0.1:1/0")
+    with pytest.raises(Unreachable, match="did not answer"):
+        publish(store, spec=gone)
+    with pytest.raises(Unreachable, match=r"if it is gone for good, remove its record: rm (\S+)$") as fault:
+        forget(store, [ID], as_of=LATER, rollups=BOTH)
+    Path(str(fault.value).split()[-1]).unlink()
+    assert forget(store, [ID], as_of=LATER, rollups=BOTH).is_complete

@@ -1,9 +1,14 @@
 """Models are kept whole or not at all, one is in force on any day, and only a better one takes its place."""
 
 import shutil
+import signal
+import subprocess
+import sys
 from datetime import date, timedelta
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from sojourn.core import BadInput, BadSpec, UnreadableSource
 from sojourn.lifetime import Lifetime
@@ -186,3 +191,70 @@ def test_in_force_is_a_matter_of_the_day(tmp_path):
     }
     assert [each.version if each else None for each in days.values()] == [None, "a", "a", "b"]
     assert len(registry.standing().history) == 2
+
+
+def test_a_rollback_walks_back_and_never_forward(tmp_path):
+    registry, day = Registry(opened(tmp_path / "w"), "ltv"), date(2024, 3, 1)
+    for nth, version in enumerate("abc"):
+        registry.put_in_force(version, as_of=date(2024, 1, 5 + nth), how="first" if version == "a" else "beat it")
+    assert [registry.roll_back(as_of=day + timedelta(days=nth)).version for nth in range(2)] == ["b", "a"]
+    with pytest.raises(BadInput, match="so there is none to go back to"):
+        registry.roll_back(as_of=day + timedelta(days=2))
+    registry.put_in_force("d", as_of=day + timedelta(days=5), how="beat a")
+    assert registry.roll_back(as_of=day + timedelta(days=6)).version == "a"
+    registry.put_in_force("d", as_of=day + timedelta(days=7), how="beat a")
+    registry.put_in_force("a", as_of=day + timedelta(days=8), how="beat d")
+    assert registry.roll_back(as_of=day + timedelta(days=9)).version == "d", "one that came back by itself counts"
+
+
+MOVES = st.lists(st.one_of(st.sampled_from("abcd"), st.none()), max_size=12)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(moves=MOVES)
+def test_rollbacks_are_those_of_a_stack(moves, tmp_path_factory):
+    registry = Registry(opened(tmp_path_factory.mktemp("w") / "w"), "ltv")
+    stack: list[str] = []
+    for nth, version in enumerate(moves):
+        day = date(2024, 1, 1) + timedelta(days=nth)
+        if version is not None:
+            registry.put_in_force(version, as_of=day, how="beat")
+            stack += [version] if stack[-1:] != [version] else []
+        elif len(stack) > 1:
+            stack.pop()
+            assert registry.roll_back(as_of=day).version == stack[-1]
+        else:
+            with pytest.raises(BadInput, match="none to go back to"):
+                registry.roll_back(as_of=day)
+
+
+KILLER = """
+import os, signal, sys
+from sojourn.operate import registry
+from tests.operate.shops import declared_in, ran
+from pathlib import Path
+
+left, write = int(sys.argv[3]), registry.write_text
+
+def dies(path, text):
+    global left
+    write(path, text)
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+registry.write_text = dies
+ran(Path(sys.argv[1]), declared_in(Path(sys.argv[2])))
+"""
+
+
+def test_killed_after_each_write_of_its_standing_the_first_fit_ends_the_same(shop, tmp_path):
+    whole = tmp_path / "whole"
+    ran(whole, declared_in(shop / "orders"))
+    expected = (whole / "_models" / "ltv" / "standing.json").read_text()
+    for nth in (1, 2):
+        words = [sys.executable, "-c", KILLER, str(tmp_path / f"w{nth}"), str(shop / "orders"), str(nth)]
+        done = subprocess.run(words, capture_output=True, text=True)
+        assert done.returncode == (-signal.SIGKILL if nth == 1 else 0), done.stderr
+        ran(tmp_path / f"w{nth}", declared_in(shop / "orders"))
+        assert (tmp_path / f"w{nth}" / "_models" / "ltv" / "standing.json").read_text() == expected

@@ -255,4 +255,12 @@ def test_the_account_keeps_every_attempt(copied):
     runs = opened(root).frame("runs", only=[{"day": str(LAST)}])
     assert runs["attempt"].unique().sort().to_list() == [1, 2]
     assert runs.filter(pl.col("attempt") == 2)["verdict"].is_in(["current", "passed"]).all()
-    assert runs["started_at"].unique().to_list() == [AT]
+    assert runs["started_at"].unique().to_list() == [AT], "without a clock"
+
+
+def test_the_account_says_when_each_step_began_whatever_the_rows_arrival(copied):
+    orders, root = copied
+    ticks = (AT + timedelta(days=9, seconds=nth) for nth in range(100))
+    run_day(opened(root), declared_in(orders), day=LAST, at=AT, clock=lambda: next(ticks))
+    begun = opened(root).frame("runs", only=[{"day": str(LAST)}]).sort("step_number")["started_at"].to_list()
+    assert begun == [AT + timedelta(days=9, seconds=nth) for nth in range(len(begun))]

@@ -104,7 +104,18 @@ def why(
     Of a ratio, a segment's part is its rate effect (its own value changed) and its mix effect (its weight did).
     """
     from sojourn.cli.tables import show_frame
-    from sojourn.metrics import WhySpec, acquisition_from, boards_of, metrics_from, why_moved, why_page, write_why
+    from sojourn.core import BadSpec
+    from sojourn.metrics import (
+        MARKET_METRICS,
+        WhySpec,
+        acquisition_from,
+        boards_of,
+        metrics_from,
+        supply_demand_from,
+        why_moved,
+        why_page,
+        write_why,
+    )
 
     settings, store = opened(warehouse, config)
     asked = WhySpec(
@@ -117,14 +128,70 @@ def why(
         age=age,
         where=_pairs(where or []),
     )
-    found = why_moved(store, asked, board=boards_of(store, metrics_from(settings)).get(board))
+    boards, acquisitions = boards_of(store, metrics_from(settings)), acquisition_from(settings)
+    market = supply_demand_from(settings) if "supply_demand" in settings else None
+    sides = {} if market is None else {market.name: market}
+    declared = (sides if name in MARKET_METRICS else acquisitions).get(board)
+    every = list(dict.fromkeys([*boards, *acquisitions, *sides]))
+    if board not in every:
+        raise BadSpec(f"There is no board {board!r}; there are {', '.join(every)}. Say one of them: --board {every[0]}")
+    found = why_moved(store, asked, board=boards.get(board), declared=declared)
     if csv is not None:
         write_why(found, csv)
     if html is not None:
-        boards = acquisition_from(settings)
-        page = why_page(found, currency=boards[board].currency) if board in boards else why_page(found)
-        page.write(html)
-    show_frame(found.table(), found.told())
+        currency = acquisitions[board].currency if board in acquisitions else "USD"
+        why_page(found, currency=currency).write(html)
+    show_frame(found.table().drop("mature_before", "mature_after"), found.told())
+
+
+def board_of(name: str, board: str | None, warehouse: Path, config: Path | None) -> Any:
+    """The warehouse, board and metric that a name of acquisition or of a market stands for; None for any other name."""
+    from sojourn.core import BadSpec
+    from sojourn.metrics import ACQUISITION_METRICS, MARKET_METRICS, acquisition_from, supply_demand_from
+
+    if name not in ACQUISITION_METRICS and name not in MARKET_METRICS:
+        return None
+    settings, store = opened(warehouse, config)
+    if name in ACQUISITION_METRICS:
+        boards: dict[str, Any] = acquisition_from(settings)
+    else:
+        market = supply_demand_from(settings)
+        boards = {market.name: market}
+    if board is not None and board not in boards:
+        raise BadSpec(f"Metric {name!r} has no board {board!r}; there are {', '.join(boards)}. Say one of them.")
+    if board is None and len(boards) > 1:
+        raise BadSpec(f"There are several boards: {', '.join(boards)}. Say which: --board {next(iter(boards))}")
+    return store, boards[board or next(iter(boards))], (ACQUISITION_METRICS | MARKET_METRICS)[name]
+
+
+def listed(store: Any, config: Path | None, board: str | None) -> list[tuple[str, list[list[str]]]]:
+    """Boards of acquisition and of the market that have tables, in words, with the metrics of each: part of `list`."""
+    from sojourn.cli.settings import read_settings
+    from sojourn.metrics import (
+        ACQUISITION_METRICS,
+        MARKET_METRICS,
+        acquisition_from,
+        supply_demand_from,
+        told_board,
+    )
+
+    settings = read_settings(config)
+    market = [supply_demand_from(settings)] if "supply_demand" in settings else []
+    found: list[tuple[Any, dict[str, Any]]] = [
+        (each, ACQUISITION_METRICS) for each in acquisition_from(settings).values()
+    ]
+    told = []
+    for spec, metrics in [*found, *((each, MARKET_METRICS) for each in market)]:
+        there = [
+            each
+            for each in metrics.values()
+            if board in (None, spec.name)
+            and any(at["board"] == spec.name for at in store.places(f"metric_{each.name}"))
+        ]
+        if there:
+            rows = [[each.name, each.unit, ", ".join(each.grains), each.formula] for each in there]
+            told.append((told_board(spec).replace("`", ""), rows))
+    return told
 
 
 def checks(store: Any, config: Path | None, board: str | None) -> list[Any]:

@@ -126,12 +126,18 @@ def _spec(
     section: Mapping[str, Any], flags: Mapping[str, Any], *, table: str | None, pairs: Mapping[str, dict[str, Any]]
 ) -> "IngestSpec":
     """The flags over the section of the settings that is for this table."""
+    from sojourn.core import BadSpec
     from sojourn.events import IngestSpec
 
     general = {name: each for name, each in section.items() if name not in TABLES}
     own = general.get("table", "events")
     table = table or own
-    chosen = dict(general) if table == own else dict(section.get(table, {}))
+    found = general if table == own else section.get(str(table), {})
+    strange = [name for name in pairs if not isinstance(found, Mapping) or not isinstance(found.get(name, {}), Mapping)]
+    if strange:
+        where = f"{table}" if not isinstance(found, Mapping) else strange[0]
+        raise BadSpec(f"[ingest] has {where!r}, which is no table. Declare it as [ingest.{where}].")
+    chosen = dict(found)
     for name in PLACES:  # for `_register`
         chosen.pop(name, None)
     given = {name: each for name, each in flags.items() if each is not None}

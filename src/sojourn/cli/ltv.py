@@ -119,18 +119,30 @@ def predict(
 @ltv.command(epilog="Example: sojourn ltv score --models ./models --as-of 2017-12-31")
 def score(
     models: MODELS = Path("models"),
+    reasons: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="USERS", help="Tell of so many, those of whom most is expected, why; 0: of nobody."
+        ),
+    ] = 0,
     as_of: AS_OF = None,
     replay: REPLAY = False,
     warehouse: WAREHOUSE = Path("warehouse"),
     config: CONFIG = None,
 ) -> None:
-    """Predict every user into the warehouse's table `predictions`, however many there are; on DuckDB or on Spark."""
-    from sojourn.lifetime import Lifetime, score_users
+    """Predict every user into the warehouse's table `predictions`, however many there are; on DuckDB or on Spark.
+
+    With `--reasons`, what pushed predictions up or down goes into table `prediction_reasons`.
+    """
+    from sojourn.lifetime import Lifetime, explain_users, score_users
 
     settings, store = opened(warehouse, config)
-    known = {"features": features_of(settings), "as_of": day_of(as_of), "seen": "warn" if replay else "refuse"}
-    found = score_users(store, model=Lifetime.load(models), **known)
+    model, features, day = Lifetime.load(models), features_of(settings), day_of(as_of)
+    found = score_users(store, model=model, features=features, as_of=day, seen="warn" if replay else "refuse")
     typer.echo(f"{found.rows:,} users as of {found.partition['as_of']}: table predictions in {warehouse}")
+    if reasons:
+        told = explain_users(store, model=model, features=features, as_of=day, users=reasons)
+        typer.echo(f"{told.rows:,} reasons: table prediction_reasons in {warehouse}")
 
 
 @ltv.command(epilog="Example: sojourn ltv evaluate --models ./models --as-of 2017-10-03 --out ./ltv")

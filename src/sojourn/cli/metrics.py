@@ -84,14 +84,20 @@ def show(
     config: CONFIG = None,
 ) -> None:
     """Print one metric's table; write it, or its chart, where asked."""
-    from sojourn.metrics import GRAINS, metric_page, metric_table, metrics_of, write_table
+    from sojourn.metrics import GRAINS, growth_table, metric_page, metric_table, metrics_of, write_table
 
-    store, boards = _boards(warehouse, config, board)
-    spec = _one(boards)
     chosen = _choice("--grain", grain, GRAINS)
     dims = tuple(each.strip() for each in by.split(",") if each.strip())
-    table = metric_table(store, spec, name, grain=chosen, by=dims, start=day_of(start), end=day_of(end))
-    metric = metrics_of(spec)[name]
+    asked = {"grain": chosen, "by": dims, "start": day_of(start), "end": day_of(end)}
+    found = growth.board_of(name, board, warehouse, config)
+    if found is not None:
+        store, spec, metric = found
+        table = growth_table(store, spec, name, **asked)
+    else:
+        store, boards = _boards(warehouse, config, board)
+        spec = _one(boards)
+        table = metric_table(store, spec, name, **asked)
+        metric = metrics_of(spec)[name]
     if csv is not None:
         write_table(table, metric, csv, kind="csv")
     if json is not None:
@@ -106,14 +112,18 @@ def show(
 def list_metrics(board: BOARD = None, warehouse: WAREHOUSE = Path("warehouse"), config: CONFIG = None) -> None:
     """Print every metric of a board: its name, unit, grains and formula in words."""
     from sojourn.cli.tables import aligned
-    from sojourn.metrics import metrics_of
+    from sojourn.metrics import metrics_of, told_board
 
-    _, boards = _boards(warehouse, config, board)
+    store, boards = _boards(warehouse, config, board)
     for spec in boards:
         typer.echo(
             f"board {spec.name}: {spec.entity} of table {spec.source}, by {', '.join(spec.dims) or 'no dimension'}"
         )
+        typer.echo(told_board(spec).replace("`", ""))
         rows = [[each.name, each.unit, ", ".join(each.grains), each.formula] for each in metrics_of(spec).values()]
+        typer.echo(aligned(["metric", "unit", "by", "formula"], rows))
+    for head, rows in growth.listed(store, config, board):
+        typer.echo(head)
         typer.echo(aligned(["metric", "unit", "by", "formula"], rows))
 
 
@@ -174,7 +184,8 @@ def _shown(table: Any, metric: Any) -> str:
     from sojourn.metrics import told_rows
 
     heads, rows = told_rows(table, metric)
-    return f"{metric.title} ({metric.unit}): {metric.formula}\n{aligned(heads, rows, right=heads[-3:])}"
+    figures = heads[heads.index("numerator") :]
+    return f"{metric.title} ({metric.unit}): {metric.formula}\n{aligned(heads, rows, right=figures)}"
 
 
 def _account(report: Any) -> str:

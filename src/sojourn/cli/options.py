@@ -40,5 +40,9 @@ def features_of(settings: dict[str, Any]) -> Any:
 
 
 def day_of(moment: datetime | None) -> date | None:
-    """The day, where one was given."""
+    """The day, where one was given. Raises `BadSpec` for a year that no log has, which no window could look around."""
+    from sojourn.core import BadSpec
+
+    if moment is not None and not 1900 <= moment.year <= 2199:
+        raise BadSpec(f"The day {moment.date()} lies outside the years 1900 to 2199. Give one such as 2024-12-30.")
     return None if moment is None else moment.date()

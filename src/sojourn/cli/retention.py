@@ -107,5 +107,9 @@ def _plan(settings: dict[str, Any], push_day: list[int] | None, budget: float | 
     section = settings.get("retention", {}).get("plan")
     if section is None and not push_day:
         return None
+    if section is not None and not isinstance(section, dict):
+        from sojourn.core import BadSpec
+
+        raise BadSpec(f"[retention] has plan = {section!r}, which is no table. Declare it as [retention.plan].")
     asked = {"offsets": tuple(push_day) if push_day else None, "budget": budget}
     return NudgePlan(**{**(section or {}), **{name: value for name, value in asked.items() if value is not None}})

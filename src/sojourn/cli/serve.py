@@ -32,5 +32,4 @@ def serve(
     asked = {name: flag for name, flag in given.items() if flag is not None}
     spec = ServeSpec(**{**settings.get("serve", {}), **asked})
     app = make_app(store, spec=spec, published={each.name: each for each in publishers_from(settings)})
-    say(f"Serving at http://{spec.host}:{spec.port}; what can be asked: http://{spec.host}:{spec.port}/docs")
-    run_app(app, host=spec.host, port=spec.port)
+    run_app(app, host=spec.host, port=spec.port, ready=lambda at: say(f"Serving at {at}; what can be asked: {at}/docs"))

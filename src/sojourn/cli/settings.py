@@ -46,6 +46,11 @@ def read_settings(path: Path | None) -> dict[str, Any]:
         raise UnreadableSource(f"{path} cannot be read: {fault.strerror}. Give the settings with --config.") from fault
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
         raise BadSpec(f"{path} is not TOML: {fault}. Mend that line.") from fault
+    for name, section in settings.items():
+        if name in SECTIONS and not isinstance(section, dict):
+            raise BadSpec(
+                f"{path} has {name} = {section!r}, which is no section. Write [{name}] and its settings below."
+            )
     unknown = sorted(set(settings) - set(SECTIONS))
     if unknown:
         raise BadSpec(f"{path} has section [{unknown[0]}], which nothing reads. Sections are: {', '.join(SECTIONS)}.")

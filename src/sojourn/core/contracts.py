@@ -43,7 +43,7 @@ class Spec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, /, **values: Any) -> None:
         with _as_bad_spec(type(self).__name__, type(self).model_fields):
             super().__init__(**values)
 

@@ -28,7 +28,14 @@ class EmptyInput(BadInput):
 
 
 class TooManyRejected(BadInput):
-    """More rows were bad than the declared share allows; nothing was written."""
+    """More rows were bad than the declared share allows; nothing was written.
+
+    `plain` is the same sentence without any row's text, for what is kept: a row may name a user.
+    """
+
+    def __init__(self, sentence: str, *, plain: str | None = None) -> None:
+        super().__init__(sentence)
+        self.plain = plain or sentence
 
 
 class MissingColumn(SojournError, KeyError):

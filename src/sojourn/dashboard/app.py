@@ -4,19 +4,20 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import parse_qs
 
 from sojourn.core import BadInput, SojournError, need
-from sojourn.dashboard.choices import choices
+from sojourn.dashboard.choices import board_of, choices, known, on_board
 from sojourn.dashboard.filters import Filters
-from sojourn.dashboard.layout import as_csv, body, control_bar, problem, skeleton
-from sojourn.dashboard.pages import VIEWS
+from sojourn.dashboard.layout import as_csv, body, control_bar, notice, problem, skeleton
+from sojourn.dashboard.pages import VIEWS, views_of
 from sojourn.dashboard.parts import View
 from sojourn.dashboard.reader import Reader
 from sojourn.dashboard.spec import DashboardSpec
 from sojourn.warehouse import Warehouse
 
 ASSETS = Path(__file__).parent / "assets"
-CONTROLS = ("from", "to", "grain", "channel", "segment", "user")
+CONTROLS = ("board", "from", "to", "grain", "channel", "segment", "user")
 PLOTLY = "/_dash-component-suites/plotly/package_data/plotly.min.js"
 # Libraries that Vizro brings along and no page of ours uses: 2.4 MB of JavaScript a browser would read for nothing.
 MANTINE = "dash_mantine_components"
@@ -48,14 +49,14 @@ def _vizro(reader: Reader) -> Any:
     page_body = _page_body(vm.VizroBaseModel, reader)
     vm.Page.add_type("components", page_body)
     page, dashboard = _plain(vm.Page), _plain(vm.Dashboard)
-    pages = [page(id=view.name, title=view.title, components=[page_body(view=view.name)]) for view in VIEWS]
+    pages = [page(id=view.name, title=view.title, components=[page_body(view=view.name)]) for view in views_of(reader)]
     navigation = vm.Navigation(nav_selector=vm.NavBar(position="top"))
     board = dashboard(pages=pages, title=reader.spec.title, theme="vizro_light", navigation=navigation)
     app = Vizro(assets_folder=str(ASSETS), update_title=None).build(board).dash
     for library in set(UNUSED) & set(ComponentRegistry.registry):
         ComponentRegistry.registry.discard(library)
-    # Plotly is two thirds of all JavaScript: read while the server makes the page, and not after.
-    early = f'<script async src="{app.get_relative_path(PLOTLY)}"></script>'
+    # Plotly is two thirds of all JavaScript: fetched at once, and run by sojourn.js while the server makes the page.
+    early = f'<link rel="preload" as="script" id="sj-plotly" href="{app.get_relative_path(PLOTLY)}">'
     app.index_string = app.index_string.replace("<html", "<html lang='en'", 1).replace("{%css%}", early + "{%css%}", 1)
     return app
 
@@ -102,13 +103,22 @@ def _page_body(base: type[Any], reader: Reader) -> type[Any]:
 
 def _first_look(view: View, reader: Reader) -> Any:
     """The page as its address asks for it, so that a browser need not ask twice; a skeleton outside of a request."""
-    from flask import has_request_context, request
+    from flask import has_request_context
 
     if not has_request_context():
         return skeleton(view)
+    return _filled(reader, view.name, _query())[0]
+
+
+def _query() -> str:
+    """The query of the address whose page Dash asks for; empty outside of a request."""
+    from flask import has_request_context, request
+
+    if not has_request_context():
+        return ""
     asked = (request.get_json(silent=True) or {}).get("inputs", [])
     query = next((each.get("value") or "" for each in asked if each.get("property") == "search"), "")
-    return _filled(reader, view.name, query.removeprefix("?"))[0]
+    return str(query).removeprefix("?")
 
 
 def view_of(name: str) -> View:
@@ -122,7 +132,8 @@ def view_of(name: str) -> View:
 def _bar(view: View, reader: Reader) -> Any:
     try:
         with reader.one_look():
-            return control_bar(view, choices(reader))
+            board = parse_qs(_query()).get("board", [""])[0]
+            return control_bar(view, choices(on_board(reader, board), view))
     except SojournError as mistake:
         return problem(str(mistake))
 
@@ -161,6 +172,9 @@ def _filled(reader: Reader, name: str, query: str) -> tuple[Any, str]:
         view = view_of(name)
         filters = Filters.from_query(query).only(view.controls)
         with reader.one_look():
+            reader, filters, notices = _asked(reader, view, filters)
+            if view.notices:
+                notices += view.notices(reader, filters)
             made = body(view, reader, filters)
     except SojournError as mistake:
         return problem(str(mistake)), str(mistake)
@@ -171,7 +185,15 @@ def _filled(reader: Reader, name: str, query: str) -> tuple[Any, str]:
             "other pages still work."
         )
         return problem(told), told
-    return html.Div(made, **{"data-query": query}), f"{view.title} is shown."
+    told = " ".join([*notices, f"{view.title} is shown."])
+    return html.Div([*map(notice, notices), made], **{"data-query": query}), told
+
+
+def _asked(reader: Reader, view: View, filters: Filters) -> tuple[Reader, Filters, list[str]]:
+    """The reader of the board that is asked for, the filters that it knows, and what had to be left out."""
+    found, filters, told = board_of(reader, view, filters)
+    filters, more = known(found, view, filters)
+    return found, filters, [*told, *more]
 
 
 def _serve_csv(server: Any, reader: Reader) -> None:
@@ -183,7 +205,10 @@ def _serve_csv(server: Any, reader: Reader) -> None:
             view = view_of(page)
             filters = Filters.from_query(request.query_string.decode()).only(view.controls)
             with reader.one_look():
-                made = view.part(chart).make(reader, filters)
+                found, filters, notices = _asked(reader, view, filters)
+                if notices:
+                    raise BadInput(" ".join(notices))
+                made = view.part(chart).make(found, filters)
         except SojournError as mistake:
             return Response(f"{mistake}\n", status=404, mimetype="text/plain")
         name = f"{page}-{chart}.csv"

@@ -42,6 +42,7 @@ def metric(
     dims = dims_of_metric(reader, name, grain=grain)
     wanted = filters.conditions(channel=reader.spec.channel)
     _check_dims([*wanted, *(each for each in by if each not in PARTS)], dims, name)
+    _check_parts([each for each in by if each in PARTS], reader, name, grain)
     params: dict[str, object] = {f"dim{at}": value for at, value in enumerate(wanted.values())}
     where = [f'"{dim}" = $dim{at}' for at, dim in enumerate(wanted)]
     if not ever:
@@ -85,7 +86,8 @@ def funnels(reader: Reader) -> list[str]:
     places = reader.kept(f"places/{table}", tables=[table], make=lambda: reader.warehouse.places(table))
     if not places:
         return []
-    held = held_of(reader, "funnel_", grain="month")
+    grain = next(each for each in reversed(GRAINS) if any(place["grain"] == each for place in places))
+    held = held_of(reader, "funnel_", grain=grain)
     return reader.asked(f"SELECT DISTINCT funnel FROM {held} ORDER BY 1", stamps=[reader.stamp(table)])[
         "funnel"
     ].to_list()
@@ -134,6 +136,17 @@ def _check_dims(wanted: Sequence[str], dims: Sequence[str], name: str) -> None:
             f"Metric {name!r} is not told by {missing[0]!r}; its dimensions are "
             f"{list(dims) or 'none'}. Clear that filter, "
             "or declare it in [metrics.boards] and run: sojourn metrics backfill"
+        )
+
+
+def _check_parts(wanted: Sequence[str], reader: Reader, name: str, grain: Grain) -> None:
+    if home_of(name, board=reader.spec.board).is_cohorts:
+        return
+    found = reader.columns(held_of(reader, name, grain=grain))
+    if missing := [part for part in wanted if part not in found]:
+        raise MissingTable(
+            f"Metric {name!r} of board {reader.spec.board!r} is there without {missing[0]!r}. Make it: sojourn metrics "
+            "backfill"
         )
 
 

@@ -10,19 +10,29 @@ from pydantic import model_validator
 from sojourn.core import BadSpec, Spec
 from sojourn.dashboard.spec import Grain
 
-NAMES = {"from": "start", "to": "end", "grain": "grain", "channel": "channel", "segment": "segment", "user": "user"}
+NAMES = {
+    "board": "board",
+    "from": "start",
+    "to": "end",
+    "grain": "grain",
+    "channel": "channel",
+    "segment": "segment",
+    "user": "user",
+}
 
 
 class Filters(Spec):
     """What is looked at: the days from `start` to `end`, both included, as a person says it.
 
     `grain` is the length of a period (None: the dashboard's own), `channel` one acquisition channel, `segment` one
-    value of any other dimension as `dimension=value`, `user` the key of one user. None means all, or no choice.
+    value of any other dimension as `dimension=value`, `user` the key of one user, `board` whose metrics are shown. None
+    means all, or no choice.
 
     >>> Filters.from_query("?from=2025-03-01&segment=country%3DDE").segment
     'country=DE'
     """
 
+    board: str | None = None
     start: date | None = None
     end: date | None = None
     grain: Grain | None = None

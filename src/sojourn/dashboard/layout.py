@@ -1,5 +1,6 @@
 """Views become Dash components: tiles, panels with their definition and download, tables, and designed emptiness."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
@@ -7,15 +8,15 @@ import polars as pl
 from sojourn.core import SojournError
 from sojourn.dashboard.boards import grain_of, published, span
 from sojourn.dashboard.choices import ALL, Choices
-from sojourn.dashboard.figures import day_words, in_our_look
+from sojourn.dashboard.figures import as_json, day_words, in_our_look, look_of_all
 from sojourn.dashboard.filters import Filters
+from sojourn.dashboard.numbers import money_digits
 from sojourn.dashboard.parts import Cell, Drawn, Part, Tile, View, drawn
 from sojourn.dashboard.reader import Reader
 from sojourn.dashboard.sparkline import sparkline
 from sojourn.evaluate.formats import table_cells
 from sojourn.evaluate.parts import Column, Table
-
-GRAPH = {"displayModeBar": False, "responsive": True, "doubleClick": False, "showTips": False}
+from sojourn.evaluate.theme import COLORS
 
 
 def body(view: View, reader: Reader, filters: Filters) -> Any:
@@ -23,8 +24,10 @@ def body(view: View, reader: Reader, filters: Filters) -> Any:
     from dash import html
 
     panels = [panel(view, part, reader, filters) for part in view.parts]
+    # The charts are drawn by sojourn.js, those in the window first; what they have in common is sent once.
+    look = html.Div(id="sj-look", hidden=True, **{"data-look": as_json(look_of_all())})
     return html.Div(
-        [*_range(view, reader, filters), *_tiles(view, reader, filters), html.Div(panels, className="sj-grid")]
+        [look, *_range(view, reader, filters), *_tiles(view, reader, filters), html.Div(panels, className="sj-grid")]
     )
 
 
@@ -50,6 +53,13 @@ def problem(sentence: str) -> Any:
     return html.Div([html.Strong("This could not be shown."), html.P(sentence)], className="sj-problem", role="alert")
 
 
+def notice(sentence: str) -> Any:
+    """A sentence above what is shown: something of what was asked for is not in it."""
+    from dash import html
+
+    return html.P(sentence, className="sj-notice", role="status")
+
+
 def panel(view: View, part: Part, reader: Reader, filters: Filters) -> Any:
     """One panel: heading, definition, download, and the figure, the table or the sentence why there is none."""
     from dash import html
@@ -60,7 +70,7 @@ def panel(view: View, part: Part, reader: Reader, filters: Filters) -> Any:
     if isinstance(made, SojournError):
         inside, full = problem(str(made)), False
     else:
-        inside, full = _inside(part, made, name), made.empty is None
+        inside, full = _inside(part, made, name, csv_address(view, part, filters)), made.empty is None
     return html.Section(
         [
             html.Header(
@@ -75,22 +85,62 @@ def panel(view: View, part: Part, reader: Reader, filters: Filters) -> Any:
     )
 
 
-def _inside(part: Part, made: Drawn, name: str) -> Any:
-    from dash import dcc, html
+def _inside(part: Part, made: Drawn, name: str, address: str) -> Any:
+    from dash import html
 
     if made.empty is not None:
         return html.Div(html.P(made.empty), className="sj-empty", role="note")
     if made.figure is None:
-        return html.Div([_table(made, part.title), *_note(made)])
-    graph = dcc.Graph(
+        return html.Div([_table(made, part.title), *_cut(made, address), *_note(made)])
+    figure = in_our_look(made.figure, height=part.height)
+    legend = _legend(figure)
+    graph = html.Div(
         id=f"{name}-graph",
-        figure=in_our_look(made.figure, height=part.height),
-        config=GRAPH,
-        responsive=True,
+        className="sj-plot",
         style={"height": f"{part.height}px"},
+        **{"data-figure": as_json(figure)},
     )
     said = made.said or part.title
-    return html.Div([html.Div(graph, role="img", **{"aria-label": said}), *_note(made)])
+    return html.Div([*legend, html.Div(graph, role="img", **{"aria-label": said}), *_note(made)])
+
+
+def _legend(figure: dict[str, Any]) -> list[Any]:
+    """What each colour stands for, as buttons that hide and show it; Plotly's own breaks on a narrow screen."""
+    from dash import html
+
+    wanted = figure["layout"].get("showlegend", False)
+    figure["layout"]["showlegend"] = False
+    if not wanted:
+        return []
+    shown = {
+        trace.get("legendgroup") or trace["name"]: trace
+        for trace in reversed(figure["data"])
+        if trace.get("name") and trace.get("showlegend", True)
+    }
+    items = [
+        html.Button(
+            [html.Span(className="sj-swatch", style={"background": _color(trace)}), trace["name"]],
+            type="button", className="sj-key", title="Hide or show", **{"aria-pressed": "true", "data-group": group},
+        )
+        for group, trace in reversed(shown.items())
+    ]  # fmt: skip
+    return [html.Div(items, className="sj-legend", role="group", **{"aria-label": "Legend"})]
+
+
+def _color(trace: Mapping[str, Any]) -> str:
+    found = (trace.get("line") or {}).get("color") or (trace.get("marker") or {}).get("color") or COLORS["ink"]
+    return str(found)
+
+
+def _cut(made: Drawn, address: str) -> list[Any]:
+    """How much of a long table is seen, and where the rest is."""
+    from dash import html
+
+    if made.table.height <= made.shown:
+        return []
+    told = f"Showing {made.shown:,} of {made.table.height:,} rows. "
+    link = html.A(f"Download all {made.table.height:,} as CSV", href=address, download=True)
+    return [html.P([told, link], className="sj-note sj-cut")]
 
 
 def _note(made: Drawn) -> list[Any]:
@@ -163,7 +213,7 @@ def _table(made: Drawn, title: str) -> Any:
     cells = made.cells or {name: Cell(name.replace("_", " ").capitalize()) for name in made.table.columns}
     rows = made.table.head(made.shown).select(list(cells))
     columns = [
-        Column(name, label=cell.heading, style=cell.style, digits=cell.digits, unit=cell.unit)
+        Column(name, label=cell.heading, style=cell.style, digits=_digits(cell, rows[name]), unit=cell.unit)
         for name, cell in cells.items()
     ]
     shown = table_cells(Table(rows, columns=columns))
@@ -174,13 +224,21 @@ def _table(made: Drawn, title: str) -> Any:
         html.Tr([html.Td(text, className=_side(kind)) for text, kind in zip(row, kinds, strict=True)]) for row in texts
     ]
     caption = html.Caption(title, className="sj-hidden")
-    return html.Div(
+    scrolled = html.Div(
         html.Table([caption, html.Thead(head), html.Tbody(lines)]),
         className="sj-table",
         tabIndex=0,
         role="region",
-        **{"aria-label": title},
+        **{"aria-label": f"{title}, table"},
     )
+    aside = html.Div("More columns to the right: scroll sideways.", className="sj-aside")
+    return html.Div([scrolled, aside], className="sj-scroll")
+
+
+def _digits(cell: Cell, values: pl.Series) -> int | None:
+    if cell.digits is not None or not cell.unit:
+        return cell.digits
+    return money_digits(values.cast(pl.Float64).to_list())
 
 
 def _texts(rows: pl.DataFrame, cells: dict[str, Cell], shown: list[dict[str, Any]]) -> list[list[Any]]:
@@ -202,7 +260,7 @@ def control_bar(view: View, choices: Choices) -> Any:
     from dash import dcc, html
 
     def field(name: str, label: str, control: Any) -> Any:
-        hidden = "" if name in view.controls else " sj-hidden"
+        hidden = "" if name in view.controls and (name != "board" or len(choices["board"]) > 1) else " sj-hidden"
         return html.Div([html.Label(label, htmlFor=f"filter-{name}"), control], className=f"sj-field{hidden}")
 
     def choice(name: str, label: str) -> Any:
@@ -216,11 +274,12 @@ def control_bar(view: View, choices: Choices) -> Any:
     clear = html.Button("Clear", id="filter-clear", className="sj-clear", type="button", title="Clear every filter")
     return html.Form(
         [
+            choice("board", "Board"),
             typed("from", "From", "date"),
             typed("to", "To", "date"),
             choice("grain", "Period"),
             choice("channel", "Channel"),
-            choice("segment", "Segment"),
+            choice("segment", "Campaign" if view.name == "acquisition" else "Segment"),
             typed("user", "User", "text", placeholder="User id", autoComplete="off"),
             clear,
             dcc.Store(id="filters"),

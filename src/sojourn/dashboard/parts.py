@@ -73,14 +73,19 @@ class Part:
 
 @dataclass(frozen=True)
 class View:
-    """One page: `tiles` on top, then the parts; `controls` are the filters that act on it."""
+    """One page: `notices` of what is wrong and `tiles` on top, then the parts; `controls` are its filters.
+
+    `wanted`, where given, says of a warehouse whether it has anything to do with the page.
+    """
 
     name: str
     title: str
     lead: str
     parts: tuple[Part, ...]
     tiles: Callable[[Reader, Filters], Sequence[Tile]] | None = None
-    controls: tuple[str, ...] = ("from", "to", "grain", "channel", "segment")
+    controls: tuple[str, ...] = ("board", "from", "to", "grain", "channel", "segment")
+    notices: Callable[[Reader, Filters], Sequence[str]] | None = None
+    wanted: Callable[[Reader], bool] | None = None
 
     @property
     def path(self) -> str:

@@ -4,6 +4,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from threading import RLock
 from typing import Any, TypeVar
@@ -36,6 +37,21 @@ class Reader:
         self._held: dict[str, tuple[str, str]] = {}
         self._kept: dict[str, tuple[str, Any]] = {}
         self._asked: OrderedDict[str, pl.DataFrame] = OrderedDict()
+
+    def on(self, board: str | None) -> "Reader":
+        """The same warehouse and memory, with the metrics of this board; of the declared one when None."""
+        if board is None or board == self.spec.board:
+            return self
+        found = copy(self)
+        found.spec = self.spec.with_changes(board=board)
+        return found
+
+    def boards(self) -> list[str]:
+        """The boards whose metrics the warehouse holds, the declared one first."""
+        head = "metric_values_"
+        # Names of folders alone: every page asks, and `tables` looks into each of them.
+        found = [name.removeprefix(head) for name in _names(self.warehouse.root) if name.startswith(head)]
+        return sorted(found, key=lambda name: (name != self.spec.board, name))
 
     def has(self, table: str) -> bool:
         """Whether the warehouse holds the table."""
@@ -85,6 +101,7 @@ class Reader:
 
         Raises `MissingTable` when one of `tables` is not there.
         """
+        name = f"{self.spec.board}/{name}"
         with self._lock:
             missing = [table for table in tables if not self.has(table)]
             if missing:
@@ -113,6 +130,7 @@ class Reader:
 
     def kept(self, name: str, *, tables: Sequence[str], make: Callable[[], T]) -> T:
         """What `make` returns, remembered until a file of these tables changes; absent tables count as empty."""
+        name = f"{self.spec.board}/{name}"
         with self._lock:
             stamp = fingerprint(*(self.stamp(table) for table in tables))
             found = self._kept.get(name)
@@ -127,7 +145,8 @@ class Reader:
         """`asked` over `held`: in `sql`, `{held}` stands for the table in memory."""
         with self._lock:
             held = self.held(name, tables=tables, query=query)
-            return self.asked(sql.replace("{held}", held), stamps=[self._held[name][1]], params=params)
+            stamp = self._held[f"{self.spec.board}/{name}"][1]
+            return self.asked(sql.replace("{held}", held), stamps=[stamp], params=params)
 
 
 def _files_below(folder: Path) -> list[str]:
@@ -146,3 +165,7 @@ def _files_below(folder: Path) -> list[str]:
                 told = entry.stat()
                 found.append(f"{entry.path}:{told.st_size}:{told.st_mtime_ns}")
     return sorted(found)
+
+
+def _names(folder: Path) -> list[str]:
+    return [entry.name for entry in os.scandir(folder)]

@@ -6,12 +6,13 @@ from datetime import date
 
 import polars as pl
 
-from sojourn.core import BadInput, MissingTable
+from sojourn.core import BadInput, EmptyInput, MissingTable
 from sojourn.dashboard.filters import Filters
 from sojourn.dashboard.homes import OTHERS
 from sojourn.dashboard.reader import Reader
 
 PREDICTIONS = "predictions"
+REASONS = "prediction_reasons"
 VALUE = re.compile(r"ltv_(\d+)")
 GROUPS = 10
 # So many of the most valuable users at risk are kept in memory with their dimensions, so that a filter costs nothing.
@@ -38,9 +39,25 @@ class Scores:
         return f"churn_prob_{self.churn_days}"
 
 
-def latest_scores(reader: Reader) -> Scores:
-    """The newest predictions and the longest horizon that they have. Raises `MissingTable`, `BadInput`."""
-    return scores_of(reader, score_days(reader)[-1])
+def latest_scores(reader: Reader, filters: Filters) -> Scores:
+    """The newest predictions whose day the filters let through, and the longest horizon that they have.
+
+    Raises `MissingTable` when nobody was scored, `EmptyInput` when nobody was between these days, `BadInput`.
+    """
+    return scores_of(reader, days_between(reader, filters)[-1])
+
+
+def days_between(reader: Reader, filters: Filters) -> list[date]:
+    """The days of scoring from the filters' first day to their last, in order. Raises `MissingTable`, `EmptyInput`."""
+    days = score_days(reader)
+    begin, end = filters.start or days[0], filters.end or days[-1]
+    found = [day for day in days if begin <= day <= end]
+    if not found:
+        raise EmptyInput(
+            f"Nobody was scored between {begin} and {end}; users were scored as of {', '.join(map(str, days[-5:]))}. "
+            "Choose dates around one of these days, or clear them."
+        )
+    return found
 
 
 def score_days(reader: Reader) -> list[date]:
@@ -74,7 +91,7 @@ def value_cube(reader: Reader, filters: Filters) -> tuple[Scores, pl.DataFrame]:
     `risk_value` is what they are predicted to spend. Filters need the board's state table, which knows each user's
     dimensions.
     """
-    scores = latest_scores(reader)
+    scores = latest_scores(reader, filters)
     where, params = _filtered(reader, filters)
     sql = (
         "SELECT decile, sum(users)::BIGINT AS users, sum(value) AS value, sum(low) AS low, sum(high) AS high, "
@@ -82,25 +99,45 @@ def value_cube(reader: Reader, filters: Filters) -> tuple[Scores, pl.DataFrame]:
         f"{where} GROUP BY 1 ORDER BY 1"
     )
     tables = [PREDICTIONS, *_dim_tables(reader)]
-    found = reader.read("value_cube", tables=tables, query=lambda: _cube_query(reader, scores), sql=sql, params=params)
+    name = f"value_cube/{scores.as_of}"
+    found = reader.read(name, tables=tables, query=lambda: _cube_query(reader, scores), sql=sql, params=params)
     return scores, found
 
 
 def at_risk(reader: Reader, filters: Filters) -> tuple[Scores, pl.DataFrame]:
     """The most valuable users at risk, highest first: `user_id`, dimensions, `value`, `low`, `high`, `risk`."""
-    scores = latest_scores(reader)
+    scores = latest_scores(reader, filters)
     where, params = _filtered(reader, filters)
     sql = f"SELECT * FROM {{held}}{where} ORDER BY value DESC, user_id LIMIT {reader.spec.list_users}"
     tables = [PREDICTIONS, *_dim_tables(reader)]
-    found = reader.read("at_risk", tables=tables, query=lambda: _risk_query(reader, scores), sql=sql, params=params)
+    name = f"at_risk/{scores.as_of}"
+    found = reader.read(name, tables=tables, query=lambda: _risk_query(reader, scores), sql=sql, params=params)
     return scores, found
 
 
 def user_scores(reader: Reader, user_id: str) -> pl.DataFrame:
     """One user's row of the latest predictions; without a row for who was not scored."""
-    scores = latest_scores(reader)
+    scores = latest_scores(reader, Filters())
     sql = f"SELECT * FROM {_relation(reader, scores.as_of)} WHERE user_id = $user_id"
     return reader.asked(sql, stamps=[reader.stamp(PREDICTIONS)], params={"user_id": user_id})
+
+
+def user_reasons(reader: Reader, user_id: str) -> pl.DataFrame:
+    """What pushed one user's latest predictions, largest first: `prediction`, `words`, `value`, `push`.
+
+    Without a row for whom `sojourn ltv score --reasons` did not tell of. Raises `MissingTable`.
+    """
+    as_of = str(latest_scores(reader, Filters()).as_of)
+    if not reader.has(REASONS) or {"as_of": as_of} not in reader.warehouse.places(REASONS):
+        raise MissingTable(
+            "No reasons have been worked out for the latest predictions. Do so: sojourn ltv score --models ./models "
+            "--reasons 10000"
+        )
+    sql = (
+        f"SELECT prediction, words, value, push FROM {reader.warehouse.relation(REASONS, only=[{'as_of': as_of}])} "
+        "WHERE user_id = $user_id ORDER BY prediction DESC, place"
+    )
+    return reader.asked(sql, stamps=[reader.stamp(REASONS)], params={"user_id": user_id})
 
 
 def dims_of(reader: Reader) -> list[str]:
@@ -152,7 +189,7 @@ def cuts_of(reader: Reader, scores: Scores) -> list[float]:
         [(found,)] = reader.warehouse.engine.rows(sql)
         return [float(each) for each in found or []]
 
-    return reader.kept("value_cuts", tables=[PREDICTIONS], make=cuts)
+    return reader.kept(f"value_cuts/{scores.as_of}", tables=[PREDICTIONS], make=cuts)
 
 
 def _cube_query(reader: Reader, scores: Scores) -> str:

@@ -7,8 +7,9 @@ from time import perf_counter
 from typing import Any
 
 from sojourn.core import BadInput, SojournError, need, progress
+from sojourn.dashboard.choices import on_board
 from sojourn.dashboard.filters import Filters
-from sojourn.dashboard.pages import VIEWS
+from sojourn.dashboard.pages import views_of
 from sojourn.dashboard.parts import drawn
 from sojourn.dashboard.reader import Reader
 from sojourn.dashboard.spec import DashboardSpec
@@ -35,8 +36,8 @@ class Look:
 
 def check_pages(warehouse: Warehouse, spec: DashboardSpec | None = None) -> list[Look]:
     """Every chart of every page made once, without a browser: what it holds, or the sentence it would show."""
-    reader = Reader(warehouse, spec or DashboardSpec())
-    return [_look(reader, view.name, part) for view in VIEWS for part in view.parts]
+    reader = on_board(Reader(warehouse, spec or DashboardSpec()), None)
+    return [_look(reader, view.name, part) for view in views_of(reader) for part in view.parts]
 
 
 def _look(reader: Reader, page: str, part: Any) -> Look:
@@ -64,7 +65,8 @@ def serve(app: Any, *, host: str = "127.0.0.1", port: int = 8050, ready: Callabl
 
 
 def _warm(reader: Reader) -> None:
-    parts = [part for view in VIEWS for part in view.parts]
+    reader = on_board(reader, None)
+    parts = [part for view in views_of(reader) for part in view.parts]
     with reader.one_look(), progress("looking at the tables", total=len(parts)) as advance:
         for part in parts:
             drawn(part, reader, Filters())

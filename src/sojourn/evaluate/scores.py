@@ -114,17 +114,23 @@ def read_metrics(path: Path) -> dict[str, Scores]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text file so that a reader sees the old one or the new one, never half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a text file so that a reader sees the old one or the new one, never half of it.
+
+    Raises `UnreadableSource` when the place cannot be written.
+    """
     staged = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with staged.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        staged.replace(path)
-    finally:
-        staged.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with staged.open("w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            staged.replace(path)
+        finally:
+            staged.unlink(missing_ok=True)
+    except OSError as fault:
+        raise UnreadableSource(f"{path} cannot be written: {fault.strerror}. Choose another place.") from fault
 
 
 def _cost(metric: str, value: float | None) -> float | None:

@@ -92,21 +92,24 @@ def check_share(engine: Engine, faults: Faults, *, spec: IngestSpec, source: Sou
         if count > allowed * faults.read:
             share = count / faults.read
             flag = f"--{name.replace('_', '-')} {min(1.0, share + 0.01):.2f}"
-            raise TooManyRejected(
+            first = (
                 f"{count:,} of {faults.read:,} rows of {source.name} are {what} ({share:.1%}; {name} allows "
-                f"{allowed:.1%}); nothing was written. {_examples(engine, faults)} "
-                f"Mend the source or the mapping, or allow them: {flag}"
+                f"{allowed:.1%}); nothing was written."
             )
+            mend = f"Mend the source or the mapping, or allow them: {flag}"
+            shown, plain = (_examples(engine, faults, with_rows=each) for each in (True, False))
+            raise TooManyRejected(f"{first} {shown} {mend}", plain=f"{first} {plain} {mend}")
 
 
-def _examples(engine: Engine, faults: Faults) -> str:
+def _examples(engine: Engine, faults: Faults, *, with_rows: bool) -> str:
     parts = []
     for reason in list(faults.reasons)[:2]:
         [(line, raw)] = engine.rows(
             f"SELECT line, raw FROM {FAULTS} WHERE reason = $reason ORDER BY source, line LIMIT 1", reason=reason
         )
         place = f"first in line {line}" if line else "for example"
-        parts.append(f"{faults.reasons[reason]:,} times: {reason} ({place}: {' '.join((raw or '').split())[:160]}).")
+        row = f": {' '.join((raw or '').split())[:160]}" if with_rows else ""
+        parts.append(f"{faults.reasons[reason]:,} times: {reason} ({place}{row}).")
     return " ".join(parts)
 
 

@@ -102,6 +102,6 @@ def features_from(settings: Mapping[str, Any]) -> FeatureSpec:
     section = dict(settings.get("features", {}))
     declared = {"user": user_rollup()} | {spec.name: spec for spec in rollups_from(settings)}
     name = section.pop("rollup", "user")
-    if name not in declared:
+    if not isinstance(name, str) or name not in declared:
         raise BadSpec(f"[features] has rollup = {name!r}; declared are {', '.join(declared)}. Add [rollups.{name}].")
     return FeatureSpec(**{**section, "rollup": declared[name]})

@@ -21,6 +21,7 @@ from sojourn.lifetime.newcomers import Newcomers, compare_newcomers
 from sojourn.lifetime.process_charts import alive_chart, tracking_chart
 from sojourn.lifetime.process_value import ProcessValue, ProcessValueSpec
 from sojourn.lifetime.purchase_process import ProcessSpec, PurchaseProcess
+from sojourn.lifetime.reasons import explain_users, user_reasons
 from sojourn.lifetime.refunds import ApartValue, ApartValueSpec, RefundForecast
 from sojourn.lifetime.report import Outlook, lifetime_report, write_report
 from sojourn.lifetime.retention.activity import activity_table, decision_table
@@ -148,6 +149,7 @@ __all__ = [
     "decision_table",
     "evaluate_model",
     "evaluate_models",
+    "explain_users",
     "feature_effects",
     "fit_models",
     "fit_retention",
@@ -183,6 +185,7 @@ __all__ = [
     "steady_features",
     "tracking_chart",
     "training_table",
+    "user_reasons",
     "value_cohorts",
     "valued",
     "verdict",

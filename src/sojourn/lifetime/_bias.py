@@ -3,6 +3,8 @@
 import polars as pl
 
 TRUTH = "truth"
+# Sums differ in their last digits from run to run, as rows are added in another order.
+RIGHT, DIGITS = 1e-9, 9
 
 
 def total_bias(table: pl.DataFrame, *, said: str) -> float:
@@ -18,15 +20,19 @@ def total_bias(table: pl.DataFrame, *, said: str) -> float:
 def bias_but_one(table: pl.DataFrame, *, said: str) -> float:
     """The bias without all rows of the one user whose own gap goes furthest the way the total is off.
 
-    What is left of a bias that one great spender makes is small; what is left of one that all make is the same.
+    What is left of a bias that one great spender makes is small; what is left of one that all make is the same. A total
+    that is right to a billionth, as after scaling, is made by nobody: its bias comes back, whatever rounding says.
 
     >>> rows = pl.DataFrame({"user_id": ["a", "b", "c"], "truth": [10.0, 10.0, 100.0], "m": [10.0, 11.0, 20.0]})
     >>> bias_but_one(rows, said="m")
     0.05
     """
+    bias = total_bias(table, said=said)
+    if abs(bias) < RIGHT:
+        return round(bias, DIGITS)
     users = table.group_by("user_id").agg(pl.col(TRUTH).sum(), pl.col(said).sum())
-    gap = pl.col(said) - pl.col(TRUTH)
-    sign = 1 if float(users[said].sum()) >= float(users[TRUTH].sum()) else -1
+    gap = (pl.col(said) - pl.col(TRUTH)).round(DIGITS)
+    sign = 1 if bias > 0 else -1
     # Of equals the first by name, so that the order of rows does not matter.
     rest = users.sort((sign * gap), "user_id", descending=[True, False])[1:]
-    return round(total_bias(rest, said=said), 12)
+    return round(total_bias(rest, said=said), DIGITS)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from math import log
+from math import inf, log
 from typing import Any
 
 import numpy as np
@@ -171,11 +171,13 @@ def decayed_rate(name: str, half_life_days: int) -> pl.Expr:
 class Pace:
     """What a user would spend in the horizon by going on as before: the mean of the rates over several windows.
 
-    The windows are the last 30 and 90 days and the longest there is, where the table has them.
+    The windows are the last 30 and 90 days and the longest there is, where the table has them. `most` is where a pace
+    ends: what is known of users who spend more is that nobody learned from did.
     """
 
     windows: tuple[str, ...]
     horizon_days: int
+    most: float = inf
 
     @classmethod
     def learn(cls, table: pl.DataFrame, *, spec: ValueSpec, where: str) -> "Pace":
@@ -192,7 +194,24 @@ class Pace:
         """The pace of each row, never negative, in units of the value per horizon."""
         rates = [rate(name).fill_null(0.0) for name in self.windows]
         pace = table.select(pl.mean_horizontal(rates).clip(lower_bound=0) * self.horizon_days).to_series()
-        return pace.to_numpy().astype(np.float64)
+        return np.asarray(np.minimum(pace.to_numpy().astype(np.float64), self.most))
+
+    def held(self, spend: Floats) -> Floats:
+        """What a model says, where it says more than anybody learned from ever spent: that."""
+        return np.asarray(np.minimum(spend, self.most))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "windows": list(self.windows),
+            "horizon_days": self.horizon_days,
+            "most": None if self.most == inf else self.most,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Pace":
+        """The pace that `to_dict` described."""
+        return cls(tuple(values["windows"]), values["horizon_days"], inf if values["most"] is None else values["most"])
 
 
 def value_windows(columns: Iterable[str], *, value: str) -> list[str]:

@@ -47,7 +47,7 @@ def cohorts_chart(cells: pl.DataFrame, *, unit: str, days: int) -> Any:
         shown = cells.with_columns(rate=pl.coalesce("observed", "forecast"))
     sizes = dict(shown.select("cohort", "users").unique().sort("cohort").iter_rows())
     names = [f"{day:%d %b %Y}  ·  {users:,}" for day, users in sizes.items()]
-    periods = list(range(int(str(shown["period"].max())) + 1))
+    periods = list(range(int(str(shown["period"].min())), int(str(shown["period"].max())) + 1))
     rows = {(row["cohort"], row["period"]): row for row in shown.iter_rows(named=True)}
     grid = [[rows.get((day, period)) for period in periods] for day in sizes]
     top = float(shown["rate"].quantile(0.97) or 1.0)
@@ -68,7 +68,7 @@ def cohorts_chart(cells: pl.DataFrame, *, unit: str, days: int) -> Any:
         hovertemplate=f"first seen from %{{y}}<br>period %{{x}}: {unit}%{{z:,.4~g}} per user<extra></extra>",
     )
     for line, row in enumerate(grid):
-        for period, cell in enumerate(row):
+        for period, cell in zip(periods, row, strict=True):
             if cell is not None and cell["state"] == "ahead":
                 figure.add_shape(**_frame(period, line))
     figure.update_xaxes(title_text=f"Periods of {days} days since first seen", side="top", dtick=1, showgrid=False)

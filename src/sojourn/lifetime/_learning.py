@@ -1,6 +1,6 @@
 """The door of every value model: the training rows checked, in order, with matrix, pace and groups of users."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -8,6 +8,7 @@ import polars as pl
 from sojourn.core import BadInput
 from sojourn.lifetime._boost import Floats, Ints, Rows, user_groups
 from sojourn.lifetime._design import KEYS, PACE_FLOOR_SHARE, Design, Pace, labelled
+from sojourn.lifetime._outliers import held_in
 from sojourn.lifetime.spec import ValueSpec
 
 LEAST_USERS, LEAST_SPENDERS = 20, 10
@@ -15,7 +16,10 @@ LEAST_USERS, LEAST_SPENDERS = 20, 10
 
 @dataclass(frozen=True)
 class Lesson:
-    """What one `fit` of a value model works on; every array has one entry per training row."""
+    """What one `fit` of a value model works on; every array has one entry per training row.
+
+    `truth` is what was spent, as far as one user may count (`held_in`); `pace` ends at the greatest of it.
+    """
 
     keys: pl.DataFrame
     design: Design
@@ -47,7 +51,8 @@ def learn(table: pl.DataFrame, *, spec: ValueSpec, where: str) -> Lesson:
     need_spenders(known, spec=spec, where=where)
     design = Design.learn(known, spec=spec, where=where)
     pace = Pace.learn(known, spec=spec, where=where)
-    truth = known[spec.label].cast(pl.Float64).to_numpy()
+    truth = held_in(known[spec.label].cast(pl.Float64).to_numpy(), as_of=known["as_of"])
+    pace = replace(pace, most=float(truth.max()))
     before = pace.of(known)
     floor = PACE_FLOOR_SHARE * float(max(before.mean(), truth.mean()))
     return Lesson(

@@ -27,6 +27,7 @@ from sojourn.lifetime._bias import bias_but_one, total_bias
 from sojourn.lifetime._design import KEYS, labelled
 from sojourn.lifetime._learning import LEAST_SPENDERS, need_users
 from sojourn.lifetime._members import fit_members, in_a_sentence, need_finite
+from sojourn.lifetime._outliers import held_in
 from sojourn.lifetime.history import days_needed, knob, longest_horizon
 from sojourn.lifetime.interval import TRUTH, fit_interval, with_interval
 from sojourn.lifetime.models import need_learned, stack_of, usable
@@ -77,7 +78,8 @@ class Comparison:
 
     `differences[name]` are chosen minus that model on the same resampled users; `predictions` has `user_id, as_of,
     truth`, one column per model, and for values the chosen model's interval (`<task>_low, <task>_high`), whose measured
-    coverage is in `coverage`. `features` are the last fold's, which the predictions were made from.
+    coverage is in `coverage`. `features` are the last fold's, which the predictions were made from. `outliers` of the
+    outcomes learned from there counted only in part: one user had more than a tenth of the money of a date.
     """
 
     choice: Choice
@@ -87,6 +89,7 @@ class Comparison:
     features: pl.DataFrame = field(repr=False)
     level: float = 0.8
     coverage: pl.DataFrame | None = None
+    outliers: int = 0
 
     @property
     def spec(self) -> ValueSpec | ChurnSpec:
@@ -153,7 +156,15 @@ def compare(
     }
     predictions, coverage = _with_interval(result, known=known, choice=choice, level=level)
     features = known.filter(pl.col("as_of") == result.fold.test).drop(pl.selectors.starts_with("label_"))
-    return Comparison(choice, result, differences, predictions, features, level, coverage)
+    outliers = _outliers(known.filter(_rows_of(result.fold, spec)[0]), spec)
+    return Comparison(choice, result, differences, predictions, features, level, coverage, outliers)
+
+
+def _outliers(train: pl.DataFrame, spec: ValueSpec | ChurnSpec) -> int:
+    if isinstance(spec, ChurnSpec):
+        return 0
+    truth = train[spec.label].cast(pl.Float64).to_numpy()
+    return int((held_in(truth, as_of=train["as_of"]) != truth).sum())
 
 
 def choose(table: pl.DataFrame, *, spec: ValueSpec | ChurnSpec, bootstrap: BootstrapSpec | None = None) -> Choice:

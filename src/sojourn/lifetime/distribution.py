@@ -133,7 +133,7 @@ class SpendDistribution(Estimator):
             ensemble.save(path, name=name)
         learned = {
             "design": self.design_.to_dict(),
-            "pace_windows": list(self.pace_.windows),
+            "pace": self.pace_.to_dict(),
             "floor": self.floor_,
             "rounds": {name: ensemble.rounds for name, ensemble in trees.items()},
             "shape": self.shape_.tolist(),
@@ -149,7 +149,7 @@ class SpendDistribution(Estimator):
         whole = load_model(path, model=cls)
         model, learned = cls(SpendDistributionSpec(**whole["spec"])), whole["learned"]
         model.design_ = Design.from_dict(learned["design"])
-        model.pace_ = Pace(tuple(learned["pace_windows"]), model.spec.horizon_days)
+        model.pace_ = Pace.from_dict(learned["pace"])
         model.floor_ = learned["floor"]
         groups = model.spec.boost.groups
         model.gate_, model.middle_, model.spread_ = (

@@ -78,7 +78,9 @@ def judge_distribution(table: pl.DataFrame, *, comparison: Comparison) -> Distri
         rows.append({"spread": name, **figures, **_held(truth, ends[:, 0], ends[:, 1], level=LEVEL)})
     rows.append({"spread": INTERVAL, **_of_interval(comparison, test)})
     named = [{"task": task.name, "users": test.height, **row} for row in rows]
-    return DistributionProof(pl.DataFrame(named, schema=DISTRIBUTION_SCHEMA), pit)
+    shown = pl.DataFrame(named, schema=DISTRIBUTION_SCHEMA)
+    # As means of many rows: their last digits differ from run to run.
+    return DistributionProof(shown.with_columns(pl.selectors.float().round_sig_figs(10)), pit)
 
 
 def judge_distributions(

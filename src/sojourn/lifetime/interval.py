@@ -127,7 +127,7 @@ class SpendInterval(Estimator):
             self.ahead_.save(path / AHEAD)
         learned = {
             "design": self.design_.to_dict(),
-            "pace_windows": list(self.pace_.windows),
+            "pace": self.pace_.to_dict(),
             "floor": self.floor_,
             "rounds": {LOW: self.low_.rounds, HIGH: self.high_.rounds},
             AHEAD: self.ahead_ is not None,
@@ -140,7 +140,7 @@ class SpendInterval(Estimator):
         whole = load_model(path, model=cls)
         model, learned = cls(SpendIntervalSpec(**whole["spec"])), whole["learned"]
         model.design_ = Design.from_dict(learned["design"])
-        model.pace_ = Pace(tuple(learned["pace_windows"]), model.spec.horizon_days)
+        model.pace_ = Pace.from_dict(learned["pace"])
         model.floor_ = learned["floor"]
         groups = model.spec.boost.groups
         model.low_, model.high_ = (

@@ -11,6 +11,7 @@ from sojourn.core import BadInput, Estimator, need_columns
 from sojourn.lifetime._boost import Floats, user_groups
 from sojourn.lifetime._design import KEYS, labelled
 from sojourn.lifetime._learning import keyed, need_spend, need_users
+from sojourn.lifetime._outliers import held_in, most_of
 from sojourn.lifetime._store import load_model, save_model
 from sojourn.lifetime.gamma_gamma import GammaGamma
 from sojourn.lifetime.purchase_process import ProcessModel, ProcessSpec, PurchaseProcess
@@ -33,12 +34,14 @@ class ProcessValue(Estimator):
     nothing of users who have not bought: they get what such users of like tenure spent, by fifths of tenure.
 
     Writes `user_id, as_of` and the column `spec.name`. Learned: `process_`, `purchase_`, `newcomers_` (upper ends of
-    tenure in days, and mean spend), `held_out_` (after `fit` only, not saved): as in `SingleStage`.
+    tenure in days, and mean spend), `most_` (more than anybody spent is not predicted), `held_out_` (after `fit` only,
+    not saved): as in `SingleStage`. One user counts only so far, in what a purchase day is worth too (`held_in`).
     """
 
     process_: PurchaseProcess
     purchase_: GammaGamma
     newcomers_: tuple[list[float], list[float]]
+    most_: float
     held_out_: pl.DataFrame
 
     def __init__(self, spec: ProcessValueSpec | None = None) -> None:
@@ -50,14 +53,16 @@ class ProcessValue(Estimator):
         known = labelled(table, spec=self.spec, where=where)
         need_users(known, where=where)
         need_spend(known, spec=self.spec, where=where)
+        truth = held_in(known[self.spec.label].cast(pl.Float64).to_numpy(), as_of=known["as_of"])
+        known = known.with_columns(pl.Series(self.spec.label, truth))
+        self.most_ = float(truth.max())
         group = user_groups(known["user_id"], boost=self.spec.boost)
         spend = np.zeros(known.height)
         for left_out in range(self.spec.boost.groups):
             held = group == left_out
             spend[held] = self._learn(known.filter(~held), where)._spend(known.filter(held))
         self._learn(known, where)
-        truth = pl.Series("truth", known[self.spec.label].cast(pl.Float64))
-        self.held_out_ = known.select(KEYS).with_columns(truth, pl.Series(self.spec.name, spend))
+        self.held_out_ = known.select(KEYS).with_columns(pl.Series("truth", truth), pl.Series(self.spec.name, spend))
         return self
 
     def predict(self, table: pl.DataFrame) -> pl.DataFrame:
@@ -70,7 +75,7 @@ class ProcessValue(Estimator):
         self.check_fitted("process_")
         self.process_.save(path / "process")
         self.purchase_.save(path / "purchase")
-        save_model(path, model=self, learned={"newcomers": self.newcomers_})
+        save_model(path, model=self, learned={"newcomers": self.newcomers_, "most": self.most_})
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -79,7 +84,7 @@ class ProcessValue(Estimator):
         model = cls(ProcessValueSpec(**whole["spec"]))
         model.process_, model.purchase_ = PurchaseProcess.load(path / "process"), GammaGamma.load(path / "purchase")
         ends, means = whole["learned"]["newcomers"]
-        model.newcomers_ = (ends, means)
+        model.newcomers_, model.most_ = (ends, means), whole["learned"]["most"]
         return model
 
     def _learn(self, known: pl.DataFrame, where: str) -> Self:
@@ -89,7 +94,9 @@ class ProcessValue(Estimator):
             raise BadInput(f"{where}: no user bought before the last as-of date, so there is no process to learn.")
         spec = ProcessSpec(model=self.spec.process, horizon_days=self.spec.horizon_days)
         self.process_ = PurchaseProcess(spec).fit(bought.table)
-        self.purchase_ = GammaGamma().fit(bought.table.with_columns(frequency=pl.col("frequency") + 1))
+        most = most_of(bought.table["monetary_value"].to_numpy())
+        each = bought.table.with_columns(pl.col("monetary_value").clip(-most, most), frequency=pl.col("frequency") + 1)
+        self.purchase_ = GammaGamma().fit(each)
         self.newcomers_ = self._newcomers(known)
         return self
 
@@ -115,7 +122,7 @@ class ProcessValue(Estimator):
             purchases = self.process_.predict(bought.table)[self.process_.spec.name].to_numpy()
             each = bought.table.with_columns(frequency=pl.col("frequency") + 1)
             spend[bought.rows] = purchases * self.purchase_.predict(each)["purchase_value"].to_numpy()
-        return np.asarray(np.maximum(spend, 0.0))
+        return np.asarray(np.clip(spend, 0.0, self.most_))
 
 
 @dataclass(frozen=True)

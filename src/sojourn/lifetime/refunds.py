@@ -1,6 +1,8 @@
 """Spend where money flows back: what is paid and what is refunded, forecast apart; the value is the difference."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Literal, Self
 
@@ -11,6 +13,7 @@ from sojourn.core import Estimator, need_columns
 from sojourn.lifetime._boost import Floats
 from sojourn.lifetime._design import KEYS, Pace, labelled
 from sojourn.lifetime._learning import LEAST_SPENDERS, LEAST_USERS, keyed
+from sojourn.lifetime._outliers import held_in
 from sojourn.lifetime._rising import rising
 from sojourn.lifetime._store import load_model, save_model
 from sojourn.lifetime.single_stage import SingleStage, SingleStageSpec
@@ -55,8 +58,8 @@ class RefundForecast(Estimator):
         where, refunded = "lifetime.RefundForecast.fit", self.spec.refunded
         need_columns(table, flow_columns(self.spec.value), where=where)
         known = labelled(table, spec=refunded, where=where)
-        truth = known[refunded.label].cast(pl.Float64).to_numpy()
-        self.pace_ = Pace.learn(known, spec=self.spec.gross, where=where)
+        truth = held_in(known[refunded.label].cast(pl.Float64).to_numpy(), as_of=known["as_of"])
+        self.pace_ = replace(Pace.learn(known, spec=self.spec.gross, where=where), most=_most_paid(known, self.spec))
         self._learn_share(known, truth)
         by_share = self._by_share(known)
         back = known.filter(pl.col(refunded.label) > 0)["user_id"].n_unique()
@@ -86,7 +89,7 @@ class RefundForecast(Estimator):
         """Write `model.json`, and by rule `trees` the folder `trees`, into the folder `path`."""
         self.check_fitted("rule_")
         plain = {name: getattr(self, f"{name}_") for name in ("rule", "share", "weight", "scale")}
-        save_model(path, model=self, learned={**plain, "pace_windows": list(self.pace_.windows)})
+        save_model(path, model=self, learned={**plain, "pace": self.pace_.to_dict()})
         if self.trees_ is not None:
             self.trees_.save(path / "trees")
 
@@ -97,12 +100,12 @@ class RefundForecast(Estimator):
         model, learned = cls(ValueSpec(**whole["spec"])), whole["learned"]
         for name in ("rule", "share", "weight", "scale"):
             setattr(model, f"{name}_", learned[name])
-        model.pace_ = Pace(tuple(learned["pace_windows"]), model.spec.horizon_days)
+        model.pace_ = Pace.from_dict(learned["pace"])
         model.trees_ = TwoStage.load(path / "trees") if model.rule_ == "trees" else None
         return model
 
     def _learn_share(self, known: pl.DataFrame, truth: Floats) -> None:
-        paid, back = _so_far(known, self.spec.value)
+        paid, back = (held_in(each, as_of=known["as_of"]) for each in _so_far(known, self.spec.value))
         self.share_ = float(back.sum() / paid.sum()) if paid.sum() > 0 else 0.0
         self.weight_ = float(paid.mean())
         self.scale_ = 1.0
@@ -156,10 +159,10 @@ class ApartValue(Estimator):
             self.refunds_.held_out_[self.refunds_.name],
         )
         most = held[gross_column(self.spec)].to_numpy() + returnable(known, self.spec.value)
-        came = float(known[self.spec.refunded.label].cast(pl.Float64).sum())
+        came = float(self.refunds_.held_out_[TRUTH].sum())
         self.made_up_ = _made_up(held[self.refunds_.name].to_numpy(), most, total=came)
-        truth = known[self.spec.label].cast(pl.Float64).alias(TRUTH)
-        self.held_out_ = self._net(self._limited(held, known)).with_columns(truth)
+        truth = held_in(known[self.spec.label].cast(pl.Float64).to_numpy(), as_of=known["as_of"])
+        self.held_out_ = self._net(self._limited(held, known)).with_columns(pl.Series(TRUTH, truth))
         return self
 
     def predict(self, table: pl.DataFrame) -> pl.DataFrame:
@@ -284,6 +287,15 @@ def returnable(table: pl.DataFrame, value: str) -> Floats:
         return np.asarray(kept)
     paid, back = _positive(table, recent)
     return np.asarray(np.minimum(kept, np.maximum(paid - back, 0.0)))
+
+
+def _most_paid(known: pl.DataFrame, spec: ValueSpec) -> float:
+    """The most that a user paid in the label windows, as far as one may count; no end where they don't tell."""
+    if spec.gross.label not in known.columns:
+        return inf
+    paid = known.filter(pl.col(spec.gross.label).is_not_null())
+    held = held_in(paid[spec.gross.label].cast(pl.Float64).to_numpy(), as_of=paid["as_of"])
+    return float(held.max(initial=0.0)) or inf
 
 
 def _so_far(table: pl.DataFrame, value: str) -> tuple[Floats, Floats]:

@@ -53,13 +53,19 @@ def score_users(
         found = warehouse.partition(TABLE, partition)
         if found is not None and found.fingerprint == wanted:
             return found
-        rows = f"SELECT * FROM {warehouse.relation('features', only=[partition])}"
-        if model.refunds_:
-            rows = _with_flows(warehouse, rows, model, features, as_of)
+        rows = features_of_users(warehouse, model=model, features=features, as_of=as_of)
         # Refuses columns that do not fit before millions of rows are read: one row tells as much.
         model.predict(warehouse.engine.frame(f"{rows} LIMIT 1"))
         with warehouse.engine.mapped(rows, _Predict(model), kinds=_kinds(model)) as name:
             return writer.put(partition, f"SELECT * FROM {name}", order_by=["user_id"], fingerprint=wanted)
+
+
+def features_of_users(warehouse: Warehouse, *, model: Lifetime, features: FeatureSpec, as_of: date) -> str:
+    """SQL for what a model reads of every user as of a day, of stored features and what they were made by."""
+    rows = f"SELECT * FROM {warehouse.relation('features', only=[{'as_of': str(as_of)}])}"
+    if not model.refunds_:
+        return rows
+    return _with_flows(warehouse, rows, model, features, as_of)
 
 
 def _with_flows(warehouse: Warehouse, rows: str, model: Lifetime, features: FeatureSpec, as_of: date) -> str:

@@ -105,7 +105,7 @@ class SequenceValue(Estimator):
         network.save_nets(self.nets_, path)
         learned = {
             "reader": self.reader_.to_dict(),
-            "pace_windows": list(self.pace_.windows),
+            "pace": self.pace_.to_dict(),
             "floor": self.floor_,
             "scale": self.scale_.tolist(),
         }
@@ -119,7 +119,7 @@ class SequenceValue(Estimator):
         whole = load_model(path, model=cls)
         model, learned = cls(SequenceValueSpec(**whole["spec"])), whole["learned"]
         model.reader_ = Reader.from_dict(learned["reader"])
-        model.pace_ = Pace(tuple(learned["pace_windows"]), 1)
+        model.pace_ = Pace.from_dict(learned["pace"])
         model.floor_, model.scale_ = learned["floor"], np.array(learned["scale"])
         groups = model.spec.boost.groups
         model.nets_ = network.load_nets(

@@ -82,7 +82,7 @@ class SingleStage(Estimator):
         self.trees_.save(path, name="trees")
         learned = {
             "design": self.design_.to_dict(),
-            "pace_windows": list(self.pace_.windows),
+            "pace": self.pace_.to_dict(),
             "floor": self.floor_,
             "rounds": self.trees_.rounds,
             "scale": self.scale_,
@@ -95,7 +95,7 @@ class SingleStage(Estimator):
         whole = load_model(path, model=cls)
         model, learned = cls(SingleStageSpec(**whole["spec"])), whole["learned"]
         model.design_ = Design.from_dict(learned["design"])
-        model.pace_ = Pace(tuple(learned["pace_windows"]), model.spec.horizon_days)
+        model.pace_ = Pace.from_dict(learned["pace"])
         model.floor_, model.scale_ = learned["floor"], learned["scale"]
         model.trees_ = Ensemble.load(path, name="trees", groups=model.spec.boost.groups, rounds=learned["rounds"])
         return model
@@ -109,4 +109,4 @@ class SingleStage(Estimator):
     def _spend(self, score: Floats, base: Floats) -> Floats:
         if self.spec.objective == "tweedie":
             score = np.exp(np.clip(score, -50, 50))
-        return np.asarray(np.maximum(score, 0) * base * self.scale_)
+        return self.pace_.held(np.maximum(score, 0) * base * self.scale_)

@@ -74,7 +74,7 @@ class TwoStage(Estimator):
         learned = {
             **plain,
             "design": self.design_.to_dict(),
-            "pace_windows": list(self.pace_.windows),
+            "pace": self.pace_.to_dict(),
             "rounds": {"gate": self.gate_.rounds, "amount": self.amount_.rounds},
         }
         save_model(path, model=self, learned=learned)
@@ -87,7 +87,7 @@ class TwoStage(Estimator):
         for name in ("floor", "little", "little_mean", "smear"):
             setattr(model, f"{name}_", learned[name])
         model.design_ = Design.from_dict(learned["design"])
-        model.pace_ = Pace(tuple(learned["pace_windows"]), model.spec.horizon_days)
+        model.pace_ = Pace.from_dict(learned["pace"])
         groups = model.spec.boost.groups
         model.gate_, model.amount_ = (
             Ensemble.load(path, name=name, groups=groups, rounds=learned["rounds"][name]) for name in ("gate", "amount")
@@ -106,6 +106,5 @@ class TwoStage(Estimator):
 
     def _spend(self, gate: Floats, log_ratio: Floats, base: Floats) -> Floats:
         prob = 1 / (1 + np.exp(-np.clip(gate, -500, 500)))
-        return np.maximum(
-            prob * base * np.exp(np.clip(log_ratio, -50, 50)) * self.smear_ + (1 - prob) * self.little_mean_, 0
-        )
+        some = base * np.exp(np.clip(log_ratio, -50, 50)) * self.smear_
+        return self.pace_.held(np.maximum(prob * some + (1 - prob) * self.little_mean_, 0))

@@ -13,7 +13,7 @@ from sojourn.lifetime.spec import LifetimeSpec, ValueSpec
 from sojourn.rollups import past, refreshed, window_query
 from sojourn.warehouse import Warehouse
 
-MOST_COHORTS = 12
+MOST_COHORTS, FIGURE_DIGITS = 12, 6
 OBSERVED, AHEAD = "observed", "ahead"
 COHORT_SCHEMA = pl.Schema(
     {
@@ -35,7 +35,8 @@ def value_cohorts(
     """Spend per user by cohort and period, as of the last fold's day: observed before it, forecast and come after it.
 
     Periods are as long as the task's horizon, and so are cohorts: both are counted back from that day, so that a cohort
-    is on average half a period old when its first one ends. The latest `MOST_COHORTS` cohorts are taken.
+    is on average half a period old when its first one ends. The latest `MOST_COHORTS` cohorts that have users
+    are taken, and as many periods before the day.
 
     Columns: `task, cohort` (its first day), `period` (0 is the one in which users were first seen), `users`, and means
     per user in units of the value: `observed` (null ahead), `forecast` by the chosen model and `came` (null before),
@@ -46,7 +47,8 @@ def value_cohorts(
         raise BadInput(f"lifetime.value_cohorts shows values; {task.name} is a probability.")
     as_of, days = comparison.final.fold.test, task.horizon_days
     people = comparison.features.select(*KEYS, age=(pl.col("tenure_days").cast(pl.Int64) - 1).clip(0) // days)
-    people = people.filter(pl.col("age") < MOST_COHORTS)
+    latest = people["age"].unique().sort()[:MOST_COHORTS]
+    people = people.filter(pl.col("age").is_in(latest.implode()))
     sizes = people.group_by("age").agg(users=pl.len().cast(pl.Int64))
     told = comparison.predictions.join(people, on=KEYS).group_by("age")
     ahead = told.agg(forecast=pl.col(comparison.chosen).mean(), came=pl.col("truth").mean())
@@ -63,6 +65,8 @@ def value_cohorts(
             cohort=first,
             observed=pl.col("spent") / pl.col("users"),
         )
+        # The last digits of sums differ from run to run, as rows are added in another order.
+        .with_columns(pl.col("observed", "forecast", "came").round(FIGURE_DIGITS))
         .select(list(COHORT_SCHEMA))
         .cast(COHORT_SCHEMA)
         .sort("cohort", "period")
@@ -76,7 +80,7 @@ def _spent(
     ages = people["age"].max()
     found = refreshed(warehouse, features.rollup)
     window, parts = past(task.horizon_days), []
-    for back in range(0 if ages is None else int(str(ages)) + 1):
+    for back in range(0 if ages is None else min(int(str(ages)) + 1, MOST_COHORTS)):
         end = as_of - timedelta(days=back * task.horizon_days)
         query = window_query(warehouse, found, as_ofs=[end], reading={task.value: [window]})
         spent = warehouse.engine.frame(

@@ -31,7 +31,12 @@ def verdict(comparison: Comparison, *, labels: Mapping[str, str] | None = None) 
     said = f"the earlier folds picked {called[comparison.chosen]}"
     if comparison.chosen in baselines_of(comparison.spec):
         said += ", a dumb baseline: nothing that was learned did better there"
-    parts = (_on_the_last_fold(comparison, called), far_off(comparison), *_did_not_finish(comparison, called))
+    parts = (
+        _on_the_last_fold(comparison, called),
+        far_off(comparison),
+        _outliers(comparison),
+        *_did_not_finish(comparison, called),
+    )
     return " ".join(part for part in (f"{said}.", *parts) if part)
 
 
@@ -62,7 +67,7 @@ def _on_the_last_fold(comparison: Comparison, called: Mapping[str, str]) -> str:
         if (worse := _worse(comparison, name))
     ]
     if not behind:
-        return "On the last fold no other model did better."
+        return "On the last fold no other model did better, chance set aside."
     said = f"On the last fold it is behind {_listed(behind)}."
     if "zero" in comparison.differences and _worse(comparison, "zero") and not comparison.predictions["truth"].median():
         said += " More than half of the users spend nothing, so the lowest MAE goes to whoever says so of everyone."
@@ -89,6 +94,17 @@ def is_far_off(bias: Interval) -> bool:
     if bias.value is None or bias.low is None or bias.high is None:
         return False
     return abs(bias.value) > MUCH_OFF and not bias.low <= 0 <= bias.high
+
+
+def _outliers(comparison: Comparison) -> str:
+    """A sentence where one user had so much of the money that what they spent was learned only in part."""
+    if not comparison.outliers:
+        return ""
+    what = "1 outcome counts" if comparison.outliers == 1 else f"{comparison.outliers} outcomes count"
+    return (
+        f"{what} only in part in what was learned: one user alone had more than a tenth of the money after that date. "
+        "Look whether that sale is real."
+    )
 
 
 def _did_not_finish(comparison: Comparison, called: Mapping[str, str]) -> list[str]:

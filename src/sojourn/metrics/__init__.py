@@ -1,6 +1,7 @@
 """Day partials of the event log come in; metrics of growth go out as tables, charts and checks, each defined once."""
 
 from sojourn.metrics._counted import board_rollup, boards_of, default_board
+from sojourn.metrics._definition import built_otherwise
 from sojourn.metrics.acquired_value import write_acquired_value
 from sojourn.metrics.acquisition import ACQUISITION_METRICS, AcquisitionReport, write_acquisition
 from sojourn.metrics.acquisition_check import check_acquisition
@@ -11,9 +12,17 @@ from sojourn.metrics.catalogue import GRAINS, METRICS, MetricSpec, metrics_of
 from sojourn.metrics.charts import metric_chart
 from sojourn.metrics.check import check_board
 from sojourn.metrics.costs import daily_costs
-from sojourn.metrics.growth_charts import payback_chart, payback_lines, place_hour_chart, retention_chart, why_chart
+from sojourn.metrics.growth_charts import (
+    cohort_chart,
+    payback_chart,
+    payback_lines,
+    place_hour_chart,
+    retention_chart,
+    why_chart,
+)
 from sojourn.metrics.growth_pages import acquisition_page, channel_summary, why_page
-from sojourn.metrics.pages import metric_page, told_rows, write_table
+from sojourn.metrics.growth_tables import growth_table
+from sojourn.metrics.pages import metric_page, told_board, told_rows, write_table
 from sojourn.metrics.payback import payback_table
 from sojourn.metrics.rates import put_rates, read_rates
 from sojourn.metrics.spec import BoardSpec, FunnelSpec, MetricsSpec, StepSpec, metrics_from
@@ -54,12 +63,15 @@ __all__ = [
     "backfill_board",
     "board_rollup",
     "boards_of",
+    "built_otherwise",
     "channel_summary",
     "check_acquisition",
     "check_board",
+    "cohort_chart",
     "daily_costs",
     "day_after_last",
     "default_board",
+    "growth_table",
     "metric_chart",
     "metric_page",
     "metric_relation",
@@ -77,6 +89,7 @@ __all__ = [
     "retention_chart",
     "sum_parts",
     "supply_demand_from",
+    "told_board",
     "told_rows",
     "triangle",
     "why_chart",

@@ -66,14 +66,17 @@ def curves(cells: Cells, *, grain: Grain, week_start: str) -> pl.DataFrame:
     """One row per `cohort` (first day of the period of acquisition), `channel`, `campaign` and `age` in days.
 
     `acquired, cost` of those days of the cohort that have reached the age; `active` on the very day of that age;
-    `customers, revenue, margin` up to and with it; `mature`: whether all days of the cohort have reached it. So figures
-    of a young cohort are those of its older part, never low for being unfinished.
+    `customers, revenue, margin` up to and with it; `reached`: whether all days of the cohort have reached it; `mature`:
+    whether, besides, all of its days lie in the log. So figures of a young cohort are those of its older part, never
+    low for being unfinished.
     """
     dense = _by_day(cells)
     cohort = period_start(pl.col("acquired_on"), grain=grain, week_start=week_start)
     end = period_end(pl.col("cohort"), grain=grain)
     summed = dense.group_by(cohort.alias("cohort"), *DIMS, "age").agg(pl.col(*SUMMED).sum())
-    return summed.with_columns(mature=end + pl.duration(days=pl.col("age")) <= cells.as_of).sort("cohort", *DIMS, "age")
+    reached = end + pl.duration(days=pl.col("age")) <= cells.as_of
+    whole = summed.with_columns(reached=reached, mature=reached & (pl.col("cohort") >= cells.first))
+    return whole.sort("cohort", *DIMS, "age")
 
 
 def _by_day(cells: Cells) -> pl.DataFrame:

@@ -5,7 +5,7 @@ from datetime import date
 from sojourn.metrics._counted import MONEY_SUM, UNKNOWN, Counted
 from sojourn.metrics._periods import Period, start_sql
 from sojourn.metrics._state import STATE
-from sojourn.metrics.catalogue import Grain
+from sojourn.metrics.catalogue import Grain, served
 from sojourn.warehouse.engine import identifier
 
 DISTINCT = ("size", "active", "new", "returning", "resurrected", "dormant", "paying", "paying_active")
@@ -75,7 +75,7 @@ def _entities(counted: Counted, period: Period) -> str:
 
 def _with_excluded(counted: Counted, day: date, rows: str) -> str:
     board = counted.board
-    if board.exclude is None and board.test_accounts is None:
+    if "exclusions" not in served(board):
         return rows
     dims = "".join(f", '{UNKNOWN}' AS {name}" for name in counted.dims)
     zeros = ", ".join(f"0 AS {identifier(name)}" for name in COLUMNS if not name.startswith("excluded_"))

@@ -6,8 +6,9 @@ from datetime import date, datetime
 from functools import cached_property
 
 from sojourn.core import BadInput, MissingTable, fingerprint, missing_columns
+from sojourn.metrics._definition import board_mark, flag_of, is_named, portrait_columns, table_mark
 from sojourn.metrics.catalogue import MetricSpec, metrics_of
-from sojourn.metrics.spec import TEST_ACCOUNTS, BoardSpec, MetricsSpec
+from sojourn.metrics.spec import BoardSpec, MetricsSpec
 from sojourn.rollups import AggregateSpec, Ledger, RollupSpec, ledger, state_column
 from sojourn.rollups.grains import ONE_DAY
 from sojourn.rollups.lifting import source_rows
@@ -16,8 +17,6 @@ from sojourn.rollups.windows import day_start
 from sojourn.warehouse import DuckDBEngine, Warehouse
 from sojourn.warehouse.engine import identifier
 
-# Raised when the meaning of a stored table changes, so that what was made before is known to be old.
-TABLES = "1"
 UNKNOWN = "unknown"
 DEFAULT_DIMS = ("channel", "country")
 MONEY_SUM = "DECIMAL(38,4)"
@@ -26,15 +25,14 @@ MONEY_SUM = "DECIMAL(38,4)"
 def default_board(warehouse: Warehouse, *, name: str = "users") -> BoardSpec:
     """The board that is assumed where none is declared: every row of `events` is activity of its `user_id`.
 
-    Dimensions are the columns `channel` and `country` of table `users`, where it has them; its column `is_test` marks
-    test accounts; `amount` is money where events have it.
+    Dimensions are the columns `channel` and `country` of table `users`, where it has them; `amount` is money where
+    events have it.
     """
     found = warehouse.engine.columns(f"SELECT * FROM {warehouse.relation('events')}")
     there = portrait_columns(warehouse, "users") if warehouse.has("users") else {}
     return BoardSpec(
         name=name,
         portrait_dims=tuple(dim for dim in DEFAULT_DIMS if dim in there),
-        test_accounts=TEST_ACCOUNTS if TEST_ACCOUNTS in there else None,
         amount="amount" if "amount" in found else None,
     )
 
@@ -108,15 +106,26 @@ class Counted:
         return self.found.first
 
     @cached_property
-    def definition(self) -> str:
-        """A fingerprint of all that the cohort tables mean; which of the metrics are published does not count."""
-        said = self.board.model_dump_json(exclude={"metrics", "funnels", "keep_states", "name"})
-        return fingerprint("metrics", TABLES, self.found.definition.fingerprint, said)
+    def flag(self) -> str | None:
+        """The column of the portraits that marks test accounts, where there is one."""
+        return flag_of(self.warehouse, self.board)
+
+    @cached_property
+    def said(self) -> str:
+        """A fingerprint of the board's declaration."""
+        return board_mark(self.warehouse, self.board)
+
+    def sealed(self, table: str, mark: str) -> str:
+        """The fingerprint of a partition of one of the board's tables: how it was declared, and what it was made from.
+
+        `<declaration>.<metrics or funnels>.<mark>`, so that a reader can tell the first two without the source.
+        """
+        return f"{self.said}.{table_mark(self.board, table)}.{mark}"
 
     @cached_property
     def marks(self) -> dict[date, str]:
         """For every calendar day of history a fingerprint of all that was counted up to and with it."""
-        marks, mark, day = {}, fingerprint("chain", self.definition), self.found.first
+        marks, mark, day = {}, fingerprint("chain", self.said, self.found.definition.fingerprint), self.found.first
         while day < self.found.end:
             mark = fingerprint(mark, str(day), self.found.source.get(day, "no rows"))
             marks[day] = mark
@@ -198,9 +207,11 @@ def counted(warehouse: Warehouse, board: BoardSpec, *, end: date = date.max) -> 
     """The board over this warehouse, once the partials of every day before `end` are built.
 
     Raises what a rollup raises for a source, columns or conditions that are not there or mean nothing, `MissingTable`
-    and `MissingColumn` for portraits, and `BadInput` for metrics the board cannot serve.
+    and `MissingColumn` for portraits, and `BadInput` for metrics the board cannot serve and when no row counts as
+    activity. Until then nothing is written.
     """
     found = _ledger(warehouse, board, end=end)
+    _need_activity(warehouse, board, found, end=end)
     return Counted(warehouse, board, after(found, build(warehouse, found, date.min, end)))
 
 
@@ -226,9 +237,21 @@ def _ledger(warehouse: Warehouse, board: BoardSpec, *, end: date) -> Ledger:
     return found
 
 
-def portrait_columns(warehouse: Warehouse, table: str) -> dict[str, str]:
-    """The columns of a table of portraits with their types."""
-    return warehouse.engine.columns(f"SELECT * FROM {warehouse.relation(table)}")
+def _need_activity(warehouse: Warehouse, board: BoardSpec, found: Ledger, *, end: date) -> None:
+    """Raise `BadInput` when no row of any known day makes an entity active: the first that does ends the search."""
+    days = found.days(date.min, end)
+    if not days:
+        return
+    counts = [f"{identifier(board.entity)} IS NOT NULL", _both(board.active, kept(board)) or "true"]
+    rows = source_rows(warehouse, found.definition, days)
+    if warehouse.engine.rows(f"SELECT 1 FROM {rows} WHERE {' AND '.join(f'({each})' for each in counts)} LIMIT 1"):
+        return
+    told = f"active = {board.active!r}" if board.active else "every row is activity, unless excluded"
+    raise BadInput(
+        f"Board {board.name!r}: no row of table {board.source!r} up to {days[-1]} counts as activity of any "
+        f"{board.entity} ({told}), so there is no first day and no cohort. Mend active, exclude or entity in "
+        f"[metrics.boards.{board.name}]."
+    )
 
 
 def portrait_key(board: BoardSpec, columns: Sequence[str]) -> str:
@@ -238,7 +261,7 @@ def portrait_key(board: BoardSpec, columns: Sequence[str]) -> str:
 
 def check_portraits(warehouse: Warehouse, board: BoardSpec) -> None:
     """Raise `MissingTable` or `MissingColumn` where the board asks for portraits that the warehouse does not have."""
-    asked = [*board.portrait_dims, *([board.test_accounts] if board.test_accounts else [])]
+    asked = [*board.portrait_dims, *([str(board.test_accounts)] if is_named(board) else [])]
     if not asked:
         return
     where = f"Board {board.name!r}: table {board.portraits!r}"

@@ -73,7 +73,7 @@ def _mark(found: Counted, period: Period, last: date) -> str:
         f"{name} {funnel.fingerprint} {found.marks[_seen(period, funnel, last)]} {_is_mature(period, funnel, last)}"
         for name, funnel in sorted(found.board.funnels.items())
     )
-    return fingerprint("funnels", *marks)
+    return found.sealed(found.board.funnels_table, fingerprint("funnels", *marks))
 
 
 def _write(found: Counted, periods: list[Period], last: date) -> None:

@@ -4,9 +4,9 @@ from contextlib import AbstractContextManager, ExitStack
 from datetime import timedelta
 from typing import Self
 
-from sojourn.core import fingerprint
 from sojourn.metrics._cohorts import ADDED, DISTINCT, ROLLING, bracket_query, cohorts_name, unbounded_query
 from sojourn.metrics._counted import Counted
+from sojourn.metrics._definition import IN_VALUES
 from sojourn.metrics._periods import Period
 from sojourn.metrics.catalogue import MetricSpec
 from sojourn.warehouse import Writer
@@ -53,12 +53,12 @@ def place_of(period: Period) -> dict[str, str]:
 
 def values_mark(counted: Counted, mark: str) -> str:
     """The fingerprint of the values of a period whose last closed day has this mark."""
-    return fingerprint("values", mark, *(metric.fingerprint for metric in _held(counted)))
+    return counted.sealed(counted.board.values_table, mark)
 
 
 def _held(counted: Counted) -> list[MetricSpec]:
     """The metrics whose values lie in the table of values."""
-    return [metric for metric in counted.metrics.values() if metric.shape in ("total", "states", "bracket")]
+    return [metric for metric in counted.metrics.values() if metric.shape in IN_VALUES]
 
 
 def publish(counted: Counted, writers: Writers, period: Period) -> None:
@@ -69,7 +69,7 @@ def publish(counted: Counted, writers: Writers, period: Period) -> None:
         place_of(period),
         f"SELECT cohort, {names}, {mature} AS mature FROM {cohorts_name(period.grain)}",
         order_by=["cohort", *counted.board.dims],
-        fingerprint=counted.marks[period.last],
+        fingerprint=counted.sealed(counted.board.cohorts_table, counted.marks[period.last]),
     )
     writers[counted.board.values_table].put(
         place_of(period),
@@ -89,7 +89,7 @@ def publish_newest(counted: Counted, writers: Writers, periods: list[Period]) ->
                 counted, unbounded_query(counted, period), beside=("cohort", "age"), is_ratio=True, mature="mature"
             ),
             order_by=["cohort", "age", *counted.board.dims],
-            fingerprint=counted.marks[period.last],
+            fingerprint=counted.sealed(table, counted.marks[period.last]),
         )
     places = [place_of(period) for period in periods]
     writers.drop(table, [place for place in counted.warehouse.places(table) if place not in places])

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from datetime import date
 
-from sojourn.metrics._counted import MONEY_SUM, UNKNOWN, Counted, portrait_columns, portrait_key
+from sojourn.metrics._counted import MONEY_SUM, UNKNOWN, Counted, portrait_key
+from sojourn.metrics._definition import portrait_columns
 from sojourn.metrics.spec import REMEMBERED_DAYS
 from sojourn.rollups.grains import ONE_DAY
 from sojourn.warehouse.engine import identifier, literal
@@ -119,11 +120,11 @@ def _find_dims(counted: Counted, fresh: str, *, rows: str, days: Sequence[date])
     board, entity = counted.board, counted.entity
     of_event = [f"d.{identifier(f'dim_{name}')} AS {identifier(name)}" for name in board.event_dims]
     of_portrait = [f"p.{identifier(name)}" for name in board.portrait_dims]
-    marked = "false" if board.test_accounts is None else "p.left_out"
+    marked = "false" if counted.flag is None else "p.left_out"
     found = ", ".join([f"f.{entity}", *of_portrait, *of_event, f"{marked} AS left_out"])
     first = f" LEFT JOIN {rows} AS d ON d.{entity} = f.{entity} AND d.day = f.first_day" if of_event else ""
     chosen = ""
-    if of_portrait or board.test_accounts is not None:
+    if of_portrait or counted.flag is not None:
         chosen = f" LEFT JOIN ({portraits_query(counted, 'fresh', days=days)}) AS p ON p.{entity} = f.{entity}"
     counted.warehouse.engine.run(
         f"CREATE OR REPLACE TEMP TABLE {FRESH} AS WITH fresh AS MATERIALIZED ({fresh}) "
@@ -140,7 +141,7 @@ def portraits_query(counted: Counted, fresh: str, *, days: Sequence[date]) -> st
     columns = portrait_columns(warehouse, board.portraits)
     key = identifier(portrait_key(board, list(columns)))
     values = {identifier(name): f"CAST(u.{identifier(name)} AS VARCHAR)" for name in board.portrait_dims}
-    mark = board.test_accounts
+    mark = counted.flag
     left_out = "false" if mark is None else f"coalesce(CAST(u.{identifier(mark)} AS BOOLEAN), false)"
     ends = ", ".join(
         f"(DATE '{day}', TIMESTAMPTZ '{counted.instant_after(day).isoformat()}')" for day in days or [counted.first]
@@ -149,11 +150,13 @@ def portraits_query(counted: Counted, fresh: str, *, days: Sequence[date]) -> st
     valid += ["(u.valid_to IS NULL OR u.valid_to >= ends.until)"] if "valid_to" in columns else []
     began = ["u.valid_from DESC NULLS LAST"] if "valid_from" in columns else []
     order = ", ".join([*began, *values.values(), left_out])
+    # An entity of another type than the portraits' key is told by its text, which no id of theirs may be.
+    same = f"CAST(u.{key} AS VARCHAR) = CAST(f.{counted.entity} AS VARCHAR)"
     taken = "".join(f", {value} AS {name}" for name, value in values.items())
     return (
         f"SELECT f.{counted.entity}{taken}, {left_out} AS left_out FROM {fresh} AS f "
         f"JOIN (VALUES {ends}) AS ends(day, until) ON ends.day = f.first_day "
-        f"JOIN {warehouse.relation(board.portraits)} AS u ON u.{key} = f.{counted.entity} AND "
+        f"JOIN {warehouse.relation(board.portraits)} AS u ON {same} AND "
         f"{' AND '.join(valid) or 'true'} "
         f"QUALIFY row_number() OVER (PARTITION BY f.{counted.entity} ORDER BY {order}) = 1"
     )

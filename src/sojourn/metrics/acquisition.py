@@ -10,7 +10,7 @@ from sojourn.metrics._cohort_forecast import forecasts, predicted_on
 from sojourn.metrics._partitions import EXACT, publish
 from sojourn.metrics.acquired_value import write_acquired_value
 from sojourn.metrics.acquisition_spec import AcquisitionSpec
-from sojourn.metrics.attribution import AcquiredReport, write_acquired
+from sojourn.metrics.attribution import AcquiredReport, need_activity, write_acquired
 from sojourn.metrics.catalogue import GRAINS, MetricSpec
 from sojourn.metrics.costs import check_channels
 from sojourn.metrics.payback import payback_table
@@ -43,7 +43,7 @@ def _metrics() -> tuple[MetricSpec, ...]:
            formula="margin up to that age / acquired users: the lifetime value so far"),
         of(name="roas", title="Return on ad spend", unit="share", kind="ratio", shape="cohort", numerator="revenue",
            denominator="cost", grains=("week", "month"), formula="net revenue up to that age / acquisition cost"),
-        of(name="ltv_cac", title="LTV : CAC", unit="share", kind="ratio", shape="cohort", numerator="margin",
+        of(name="ltv_cac", title="LTV : CAC", unit="times", kind="ratio", shape="cohort", numerator="margin",
            denominator="cost", grains=("week", "month"),
            formula="margin up to that age / acquisition cost, which is (margin per customer) / (cost per customer)"),
     )  # fmt: skip
@@ -82,8 +82,9 @@ def write_acquisition(warehouse: Warehouse, spec: AcquisitionSpec, *, as_of: dat
     Writes `metric_acquired`, `metric_customers`, `metric_acquired_value`, a table for each of `ACQUISITION_METRICS`,
     and `metric_payback`. A warehouse without the table of costs gets the metrics that need none. Partitions whose rows
     are as they were are not written again. Raises as `write_acquired` and `daily_costs` do, and `BadInput` for channels
-    that stand on the side of costs or of users alone.
+    that stand on the side of costs or of users alone, and, before anything is written, where nobody is ever active.
     """
+    need_activity(warehouse, spec, as_of=as_of)
     done = write_acquired(warehouse, spec, as_of=as_of)
     write_acquired_value(warehouse, spec, as_of=as_of)
     with_costs = warehouse.has(spec.costs)
@@ -96,7 +97,7 @@ def write_acquisition(warehouse: Warehouse, spec: AcquisitionSpec, *, as_of: dat
         tables = {name: table for name, table in tables.items() if name not in NEEDS_COSTS | {"payback"}}
     written = current = 0
     for name, table in tables.items():
-        new, old = publish(warehouse, f"metric_{name}", table, board=spec.name)
+        new, old = publish(warehouse, f"metric_{name}", table, board=spec.name, declared=spec)
         written, current = written + new, current + old
     return AcquisitionReport(done, written, current, cells.cost_outside, predicted_on(warehouse, cells))
 
@@ -134,7 +135,11 @@ def _periods(cells: Cells, *, grain: Grain, week_start: str) -> pl.DataFrame:
     summed = days.group_by(start.alias("start"), *DIMS).agg(pl.col(*sums).sum())
     end = period_end(pl.col("start"), grain=grain)
     wait = pl.duration(days=cells.spec.customer_days)
-    return summed.with_columns(is_over=end <= cells.as_of, is_waited=end + wait <= cells.as_of)
+    # The log may begin within a period: whoever came in its days before that is not in it.
+    is_whole = pl.col("start") >= cells.first
+    return summed.with_columns(
+        is_over=is_whole & (end <= cells.as_of), is_waited=is_whole & (end + wait <= cells.as_of)
+    )
 
 
 def _mature(metric: MetricSpec) -> str:

@@ -40,7 +40,8 @@ class AttributionSpec(Spec):
 
     Without `touches` the channel is what table `users` says at the moment of acquisition (`channel_column`,
     `campaign_column`; the first version where none was valid yet). That column has no times, so that a model or a
-    lookback contradicts it and is refused. Rows of `test_accounts`, a flag in `users`, are left out and counted.
+    lookback contradicts it and is refused. Rows of `test_accounts`, a flag in `users`, are left out and counted (false:
+    nobody is left out).
 
     >>> AttributionSpec(touches=[TouchRule(name="ads", where="event = 'ad'", channel="network")], model="last").organic
     'organic'
@@ -56,6 +57,11 @@ class AttributionSpec(Spec):
     channel_column: str = "channel"
     campaign_column: str | None = None
     test_accounts: str | None = TEST_ACCOUNTS
+
+    @field_validator("test_accounts", mode="before")
+    @classmethod
+    def _false_is_nobody(cls, said: Any) -> Any:
+        return None if said is False else said
 
     @field_validator("touches")
     @classmethod
@@ -141,4 +147,9 @@ def acquisition_from(settings: Mapping[str, Any]) -> dict[str, AcquisitionSpec]:
     boards = section.get("boards", {}) if isinstance(section, Mapping) else None
     if not isinstance(boards, Mapping) or set(section) - {"boards"}:
         raise BadSpec("[acquisition] declares boards and nothing else: write [acquisition.boards.users].")
+    strange = [name for name, values in boards.items() if not isinstance(values, Mapping)]
+    if strange:
+        raise BadSpec(
+            f"[acquisition.boards] has {strange[0]!r}, which is no table: write [acquisition.boards.{strange[0]}]."
+        )
     return {name: AcquisitionSpec(**{"name": name, **values}) for name, values in (boards or {"users": {}}).items()}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from sojourn.core import fingerprint
+from sojourn.core import BadInput, fingerprint
 from sojourn.metrics._acquired_sql import Attribution, acquired_query, declared, refuse_overlaps
 from sojourn.metrics._log import ONE_DAY, Log, open_log
 from sojourn.metrics.acquisition_spec import AcquisitionSpec
@@ -58,6 +58,20 @@ def write_acquired(warehouse: Warehouse, spec: AcquisitionSpec, *, as_of: date |
     return AcquiredReport(
         ACQUIRED, tuple(stale), current=len(wanted) - len(stale), test_accounts=sum(n for (n,) in left_out)
     )
+
+
+def need_activity(warehouse: Warehouse, spec: AcquisitionSpec, *, as_of: date | None = None) -> None:
+    """Raise `BadInput` when no row of the log's days before `as_of` starts an acquisition."""
+    log = open_log(warehouse, as_of=as_of)
+    attribution = declared(log, spec.attribution)
+    rows = attribution.kept(log.rows(list(log.days)))
+    if not log.warehouse.engine.rows(f"SELECT 1 AS found FROM {rows} AS r WHERE {attribution.active} LIMIT 1"):
+        how = spec.attribution
+        told = f"active = {how.active!r}" if how.active else "every row that is no touch is activity"
+        raise BadInput(
+            f"attribution: no row of table 'events' up to {max(log.days)} makes any {how.entity} active ({told}), so "
+            f"nobody is ever acquired. Mend active, touches or entity in [acquisition.boards.{spec.name}.attribution]."
+        )
 
 
 def marks(attribution: Attribution) -> dict[date, str]:

@@ -134,8 +134,6 @@ def _close(found: Counted, writers: Writers, day: date, *, is_last: bool) -> Non
     week_start = found.found.definition.first_weekday
     today, *longer = (period_of(day, grain, week_start=week_start) for grain in GRAINS)
     make_day(found, today)
-    if is_last:
-        _need_activity(found, day)
     ending = [period for period in longer if period.is_over or is_last]
     for period in ending:
         make_longer(found, period)
@@ -143,18 +141,6 @@ def _close(found: Counted, writers: Writers, day: date, *, is_last: bool) -> Non
         publish_newest(found, writers, [today, *longer])
     for period in (*ending, today):
         publish(found, writers, period)
-
-
-def _need_activity(found: Counted, day: date) -> None:
-    board = found.board
-    [(entities,)] = found.warehouse.engine.rows(f"SELECT count(first_day) FROM {state.STATE}")
-    if not entities:
-        told = f"active = {board.active!r}" if board.active else "every row is activity, unless excluded"
-        raise BadInput(
-            f"Board {board.name!r}: no row of table {board.source!r} up to {day} counts as activity of any "
-            f"{board.entity} ({told}), so there is no first day and no cohort. Mend active, exclude or entity in "
-            f"[metrics.boards.{board.name}]."
-        )
 
 
 def _keep_state(found: Counted, writers: Writers, day: date) -> None:

@@ -30,7 +30,7 @@ class MetricSpec(Spec):
 
     name: str
     title: str
-    unit: Literal["users", "share", "money", "money per user", "count", "count per user"]
+    unit: Literal["users", "share", "times", "money", "money per user", "count", "count per user"]
     kind: Literal["sum", "count", "ratio"]
     formula: str
     shape: Shape = "total"

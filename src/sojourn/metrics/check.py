@@ -161,7 +161,7 @@ def _newest_state(found: Counted) -> str:
 
 def _portraits(found: Counted, end: date) -> Check:
     board, table = found.board, found.board.state_table
-    if not board.portrait_dims and board.test_accounts is None:
+    if not board.portrait_dims and found.flag is None:
         return Check("portraits", table, 0, "entities", skipped="the board takes nothing from portraits")
     stored = _newest_state(found)
     known = f"SELECT {found.entity}, first_day FROM {stored} WHERE first_day IS NOT NULL"
@@ -169,7 +169,7 @@ def _portraits(found: Counted, end: date) -> Check:
     now = state.portraits_query(found, "known", days=days)
     dims = [identifier(name) for name in board.portrait_dims]
     changed = [f"s.{name} <> coalesce(p.{name}, '{UNKNOWN}')" for name in dims]
-    if board.test_accounts is not None:
+    if found.flag is not None:
         changed.append("s.left_out <> coalesce(p.left_out, false)")
     [(looked, others)] = found.warehouse.engine.rows(
         f"WITH known AS ({known}) SELECT count(*), count(*) FILTER ({' OR '.join(changed)}) FROM {stored} AS s "

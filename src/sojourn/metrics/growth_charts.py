@@ -9,8 +9,10 @@ from sojourn.core import BadInput, need_columns
 from sojourn.evaluate import number_text
 from sojourn.evaluate.parts import Style
 from sojourn.evaluate.theme import COLORS, color_of, plotly_template
-from sojourn.metrics.catalogue import Grain
+from sojourn.metrics.catalogue import Grain, MetricSpec
 from sojourn.metrics.why import Why
+
+ENDS = ("forecast", "forecast_low", "forecast_high")
 
 
 def why_chart(why: Why, *, most: int = 8, style: Style = "number", unit: str = "") -> Any:
@@ -92,6 +94,30 @@ def payback_chart(
     )
     figure.update_xaxes(title_text="Days since acquisition", rangemode="tozero", showgrid=False)
     return figure.update_yaxes(title_text=label, ticksuffix="×", tickformat=".3~g", rangemode="tozero")
+
+
+def cohort_chart(table: pl.DataFrame, metric: MetricSpec, *, grain: Grain = "month", most: int = 6) -> Any:
+    """How a metric of acquired cohorts grows with their age: a line for each of the latest `most` cohorts.
+
+    `table` is a `growth_table` without dimensions. Solid where all of the cohort has reached the age; dashed, with its
+    band, where it is forecast. Raises `MissingColumn`, and `BadInput` when there is no cohort to draw.
+    """
+    need_columns(table, ["cohort", "age", "value", "mature"], where="metrics.cohort_chart")
+    told = table.with_columns(value=pl.when("mature").then("value"))
+    told = told.with_columns(pl.lit(None, pl.Float64).alias(name) for name in ENDS if name not in table.columns)
+    lines = told.rename({"forecast_low": "low", "forecast_high": "high"})
+    lines = lines.filter(pl.col("value").is_not_null() | pl.col("forecast").is_not_null()).sort("cohort", "age")
+    if lines.is_empty():
+        raise BadInput(
+            f"metrics.cohort_chart: no cohort of {metric.name} is whole at any age yet. Ask for earlier ones."
+        )
+    form, suffix = ".1~%" if metric.unit == "share" else ",.3~g", "×" if metric.unit == "times" else ""
+    figure = _figure(height=420)
+    for index, cohort in enumerate(lines["cohort"].unique().sort()[-most:]):
+        rows = lines.filter(pl.col("cohort") == cohort)
+        _draw_line(figure, rows, name=period_text(cohort, grain), index=index, form=form, suffix=suffix)
+    figure.update_xaxes(title_text="Days since acquisition", rangemode="tozero", showgrid=False)
+    return figure.update_yaxes(title_text=metric.title, ticksuffix=suffix, tickformat=form, rangemode="tozero")
 
 
 def retention_chart(table: pl.DataFrame, *, by: str = "channel") -> Any:
@@ -208,7 +234,9 @@ def payback_lines(
     )
 
 
-def _draw_line(figure: Any, rows: pl.DataFrame, *, name: str, index: int) -> None:
+def _draw_line(
+    figure: Any, rows: pl.DataFrame, *, name: str, index: int, form: str = ".3~g", suffix: str = "×"
+) -> None:
     color = color_of(index)
     seen, ahead = rows.drop_nulls("value"), rows.drop_nulls("forecast")
     figure.add_scatter(
@@ -219,7 +247,7 @@ def _draw_line(figure: Any, rows: pl.DataFrame, *, name: str, index: int) -> Non
         showlegend=not seen.is_empty(),
         mode="lines",
         line={"color": color, "width": 2.5},
-        hovertemplate=f"{name}<br>day %{{x}}: %{{y:.3~g}}×<extra></extra>",
+        hovertemplate=f"{name}<br>day %{{x}}: %{{y:{form}}}{suffix}<extra></extra>",
     )
     if ahead.is_empty():
         return
@@ -244,7 +272,7 @@ def _draw_line(figure: Any, rows: pl.DataFrame, *, name: str, index: int) -> Non
         showlegend=seen.is_empty(),
         mode="lines",
         line={"color": color, "width": 2, "dash": "dash"},
-        hovertemplate=f"{name}<br>day %{{x}}: %{{y:.3~g}}× expected<extra></extra>",
+        hovertemplate=f"{name}<br>day %{{x}}: %{{y:{form}}}{suffix} expected<extra></extra>",
     )
 
 

@@ -68,7 +68,8 @@ def why_page(why: Why, *, currency: str = "USD") -> Report:
     Shares are shown as percentages, money in `currency`.
     """
     by, metric = ", ".join(why.spec.by), KNOWN.get(why.spec.name)
-    style: Style = "percent" if metric is not None and metric.unit == "share" else "number"
+    styles: dict[str, Style] = {"share": "percent", "times": "times"}
+    style: Style = "number" if metric is None else styles.get(metric.unit, "number")
     is_money = metric is not None and metric.unit.startswith("money")
     unit = SYMBOLS.get(currency, f"{currency} ") if is_money else ""
     title = metric.title if metric is not None else why.spec.name.replace("_", " ")
@@ -91,7 +92,7 @@ def why_page(why: Why, *, currency: str = "USD") -> Report:
         Column("effect", "Effect", style=change, digits=2 if change == "change" else None, unit=unit),
         Column("share", "Of the change", style="percent", digits=0),
     ]
-    parts: list[Part] = [] if why.mature else [Callout("One of the two periods is not over yet.", tone="warning")]
+    parts: list[Part] = [] if why.mature else [Callout(why.caution(), tone="warning")]
     parts += [
         Chart(
             why_chart(why, style=style, unit=unit),
@@ -102,7 +103,7 @@ def why_page(why: Why, *, currency: str = "USD") -> Report:
         Table(why.table(), columns=columns, title="Every segment", caption="The effects sum to the change."),
         settings_part(why.spec),
     ]
-    return Report(f"Why did {name} move?", subtitle=why.told(), parts=tuple(parts))
+    return Report(f"Why did {name} move?", subtitle=why.headline(), parts=tuple(parts))
 
 
 def _summary(cells: Cells, warehouse: Warehouse, *, age: int | None) -> pl.DataFrame:

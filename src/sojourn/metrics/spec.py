@@ -67,7 +67,8 @@ class BoardSpec(Spec):
     - `source`, `entity`: the event table and the column that says whose row it is: users, or drivers, or riders.
     - `active`: SQL condition for rows that make an entity active (None: every row).
     - `exclude`: SQL condition for rows that count nowhere (bots); `test_accounts`: the column of `portraits` that marks
-      entities to leave out. Both are counted, in the metric `excluded_events`.
+      entities to leave out, `is_test` where there is such a column (false: leave nobody out). Both are counted, in the
+      metric `excluded_events`.
     - `portrait_dims`: columns of the table `portraits`, read as they were at the end of the day an entity was first
       active; `event_dims`: name → SQL over one row, the first non-null value of that day. Either is fixed then, so that
       distinct entities add up over dimensions. What is not known is 'unknown'.
@@ -89,7 +90,7 @@ class BoardSpec(Spec):
     active: str | None = None
     exclude: str | None = None
     portraits: str = "users"
-    test_accounts: str | None = None
+    test_accounts: str | None = TEST_ACCOUNTS
     portrait_dims: tuple[str, ...] = ()
     event_dims: dict[str, str] = Field(default_factory=dict)
     amount: str | None = "amount"
@@ -109,6 +110,11 @@ class BoardSpec(Spec):
         if "__" in name:
             raise ValueError(f"{name!r} has two underscores in a row; use one")
         return plain_name(name)
+
+    @field_validator("test_accounts", mode="before")
+    @classmethod
+    def _false_is_nobody(cls, said: Any) -> Any:
+        return None if said is False else said
 
     @field_validator("active", "exclude", "amount", "margin")
     @classmethod

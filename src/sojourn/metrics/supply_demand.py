@@ -93,11 +93,12 @@ def write_supply_demand(
     hours = warehouse.engine.frame(
         f"SELECT day, place, hour, supply, demand, served FROM {warehouse.relation(HOURS, only=places)}"
     )
-    end, tables = max(log.days) + ONE_DAY, supply_demand_tables(hours, week_start=warehouse.spec.week_start)
+    first, end = min(log.days), max(log.days) + ONE_DAY
+    tables = supply_demand_tables(hours, week_start=warehouse.spec.week_start)
     written = current = 0
     for name, table in tables.items():
-        rows = table.with_columns(mature=pl.col("end") <= end).drop("end")
-        new, old = publish(warehouse, f"metric_{name}", rows, board=spec.name)
+        rows = table.with_columns(mature=(pl.col("start") >= first) & (pl.col("end") <= end)).drop("end")
+        new, old = publish(warehouse, f"metric_{name}", rows, board=spec.name, declared=spec)
         written, current = written + new, current + old
     return SupplyDemandReport(tuple(days), written, current)
 

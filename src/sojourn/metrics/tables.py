@@ -6,6 +6,7 @@ from datetime import date, timedelta
 import polars as pl
 
 from sojourn.core import BadInput, BadSpec, MissingTable
+from sojourn.metrics._definition import refuse_other
 from sojourn.metrics._publish import figures
 from sojourn.metrics.catalogue import Grain, MetricSpec, metric_named, metrics_of
 from sojourn.metrics.spec import BoardSpec
@@ -28,7 +29,8 @@ def metric_relation(
 
     Columns: `start`, the board's dimensions, the metric's own (`cohort` and `age`, `state`, `bracket`, `step`),
     `value`, `numerator`, `denominator`, `mature`. Only files of those periods are read. Raises `BadInput` for a metric
-    or a grain that there is not and for a range without data, and `MissingTable` before the first backfill.
+    or a grain that there is not, for a range without data, and for figures that another definition of the board made;
+    and `MissingTable` before the first backfill.
     """
     metric = metric_named(name, metrics_of(board), board=board)
     if grain not in metric.grains:
@@ -55,6 +57,7 @@ def metric_relation(
             f"Metric {name!r} of board {board.name!r} has no {grain} that begins from {start or first} to before "
             f"{end or 'today'}; they begin on {first} to {last}. Ask for those, or make more: {BACKFILL}"
         )
+    refuse_other(warehouse, board, table=table, places=places)
     relation = warehouse.relation(table, only=places)
     names = ", ".join(["start", *map(identifier, board.dims), *metric.beside])
     if metric.shape == "cohort":

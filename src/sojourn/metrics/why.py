@@ -10,12 +10,15 @@ from pathlib import Path
 import polars as pl
 from pydantic import Field, field_validator, model_validator
 
-from sojourn.core import BadInput, MissingTable, Spec, UnreadableSource, missing_columns
+from sojourn.core import BadInput, MissingTable, Spec, missing_columns
+from sojourn.evaluate.scores import write_whole
 from sojourn.metrics._counted import default_board
+from sojourn.metrics._partitions import refuse_other
 from sojourn.metrics.acquisition import ACQUISITION_METRICS
+from sojourn.metrics.acquisition_spec import AcquisitionSpec
 from sojourn.metrics.catalogue import Grain, metrics_of
 from sojourn.metrics.spec import BoardSpec
-from sojourn.metrics.supply_demand import MARKET_METRICS
+from sojourn.metrics.supply_demand import MARKET_METRICS, SupplyDemandSpec
 from sojourn.metrics.tables import metric_relation
 from sojourn.warehouse import Warehouse
 
@@ -24,6 +27,8 @@ FIGURES = frozenset(
     | {"forecast", "forecast_low", "forecast_high"}
 )
 OWN_TABLES = frozenset(f"metric_{name}" for name in (*ACQUISITION_METRICS, *MARKET_METRICS))
+# Columns that part a metric into series of which a sum means nothing.
+SERIES = ("state", "bracket", "step", "step_name")
 Segment = tuple[str, ...]
 Sides = tuple[Fraction, Fraction]
 
@@ -81,7 +86,8 @@ class Part:
 class Why:
     """A change and its parts, largest first: `before` + the sum of all `effect`s = `after`, exactly.
 
-    `is_ratio`: the effect is a rate and a mix effect. `mature`: whether both periods were over.
+    `is_ratio`: the effect is a rate and a mix effect. `immature`: those of the two periods that are not over, or that
+    the log does not hold whole.
     """
 
     spec: WhySpec
@@ -89,7 +95,12 @@ class Why:
     after: Fraction
     parts: tuple[Part, ...]
     is_ratio: bool
-    mature: bool
+    immature: tuple[date, ...] = ()
+
+    @property
+    def mature(self) -> bool:
+        """Whether both periods are whole."""
+        return not self.immature
 
     @property
     def change(self) -> Fraction:
@@ -99,7 +110,7 @@ class Why:
     def table(self) -> pl.DataFrame:
         """One row per segment, as floats: the dimensions, `value_before`, `value_after` (null for a segment that was
         not there), `weight_before`, `weight_after` (shares of the denominator; of a sum: of the sum), `rate_effect`,
-        `mix_effect`, `effect` and `share` (of the change).
+        `mix_effect`, `effect` and `share` (of the change); `mature_before`, `mature_after`: is the period whole?
         """
         total = self._total("before"), self._total("after")
         rows = [
@@ -118,15 +129,33 @@ class Why:
         ]
         figures = [name for name in rows[0] if name not in self.spec.by]
         schema = {**dict.fromkeys(self.spec.by, pl.String), **dict.fromkeys(figures, pl.Float64)}
-        return pl.DataFrame(rows, schema=schema)
+        return pl.DataFrame(rows, schema=schema).with_columns(
+            mature_before=pl.lit(self.spec.start not in self.immature),
+            mature_after=pl.lit(self.spec.end not in self.immature),
+        )
 
     def told(self) -> str:
+        """The change in a sentence, with the segments that moved it most, and which period is not whole."""
+        return f"{self.headline()} {self.caution()}".rstrip()
+
+    def headline(self) -> str:
         """The change in a sentence, with the segments that moved it most."""
         name, unit = self.spec.name, self.spec.grain
         change = f"{float(self.before):,.4g} → {float(self.after):,.4g} ({float(self.change):+,.4g})"
         moved = [part for part in self.parts if part.effect][:3]
         names = "; ".join(f"{' · '.join(part.segment)} {float(part.effect):+,.4g}" for part in moved)
         return f"{name}, {unit} of {self.spec.start} → {unit} of {self.spec.end}: {change}. {names or 'Nothing moved'}."
+
+    def caution(self) -> str:
+        """The sentence that says which of the periods are not whole; empty where both are."""
+        if not self.immature:
+            return ""
+        unit = self.spec.grain
+        which = " and ".join(f"the {unit} of {day}" for day in self.immature)
+        are = "is" if len(self.immature) == 1 else "are"
+        return (
+            f"Careful: {which} {are} not mature (not over yet, or begun before the log): the figure may still change."
+        )
 
     def _value(self, sides: Sides) -> float | None:
         if not self.is_ratio:
@@ -141,15 +170,23 @@ class Why:
         return sum((getattr(part, side)[at] for part in self.parts), Fraction(0))
 
 
-def why_moved(warehouse: Warehouse, spec: WhySpec, *, board: BoardSpec | None = None) -> Why:
+def why_moved(
+    warehouse: Warehouse,
+    spec: WhySpec,
+    *,
+    board: BoardSpec | None = None,
+    declared: AcquisitionSpec | SupplyDemandSpec | None = None,
+) -> Why:
     """Why a metric changed between two periods, from its table. Works for every additive and ratio metric.
 
     Metrics of the catalogue are those of `board` (default: the board that is assumed without settings); all others are
-    read from the table `metric_<name>`. Raises `MissingTable` for a metric without a table, `MissingColumn` for a
-    dimension that it does not have, and `BadInput` for a period without data, for a cohort metric without an age, and
-    for a ratio without a denominator.
+    read from the table `metric_<name>`, which is refused when `declared` is given and something else made it. Raises
+    `MissingTable` for a metric without a table, `MissingColumn` for a dimension that it does not have, and `BadInput`
+    for a period without data, a cohort metric without an age, series that do not add up (states, brackets, steps) taken
+    together, a ratio without a denominator, a table that holds no such figures, and another board than there is.
     """
-    before, after = (_rows(warehouse, spec, day, board=board) for day in (spec.start, spec.end))
+    before, after = (_rows(warehouse, spec, day, board=board, declared=declared) for day in (spec.start, spec.end))
+    _refuse_pooled(spec, before, after)
     is_ratio = before["denominator"].null_count() < before.height
     both = [_sides(rows, spec.by, is_ratio=is_ratio) for rows in (before, after)]
     for rows, day in zip(both, (spec.start, spec.end), strict=True):
@@ -157,17 +194,14 @@ def why_moved(warehouse: Warehouse, spec: WhySpec, *, board: BoardSpec | None = 
             raise BadInput(f"why: {spec.name} is undefined on {day}: its denominator is zero. Name another period.")
     total = [_total(rows, is_ratio=is_ratio) for rows in both]
     parts = ratio_parts(*both) if is_ratio else sum_parts(*both)
-    mature = bool(before["mature"].all() and after["mature"].all())
-    return Why(spec, total[0], total[1], tuple(parts), is_ratio, mature)
+    sides = zip((before, after), (spec.start, spec.end), strict=True)
+    immature = tuple(day for rows, day in sides if not rows["mature"].all())
+    return Why(spec, total[0], total[1], tuple(parts), is_ratio, immature)
 
 
 def write_why(why: Why, path: Path) -> None:
     """Write the table of a change as CSV. Raises `UnreadableSource` when the file cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        why.table().write_csv(path)
-    except OSError as fault:
-        raise UnreadableSource(f"{path} cannot be written: {fault.strerror}. Choose another place.") from fault
+    write_whole(path, why.table().write_csv())
 
 
 def ratio_parts(before: Mapping[Segment, Sides], after: Mapping[Segment, Sides]) -> list[Part]:
@@ -212,11 +246,33 @@ def _largest_first(parts: Sequence[Part]) -> list[Part]:
     return sorted(parts, key=lambda part: (-abs(part.effect), part.segment))
 
 
-def _rows(warehouse: Warehouse, spec: WhySpec, day: date, *, board: BoardSpec | None) -> pl.DataFrame:
+def _refuse_pooled(spec: WhySpec, before: pl.DataFrame, after: pl.DataFrame) -> None:
+    """Raise `BadInput` when rows of several series, such as states, would be summed into one figure."""
+    names = [name for name in SERIES if name in before.columns]
+    if set(names) & set(spec.by):
+        return
+    for name in names:
+        texts = sorted({str(text) for rows in (before, after) for text in rows[name].unique()})
+        if len(texts) > 1:
+            raise BadInput(
+                f"why: {spec.name} is told by {name} ({', '.join(texts)}), and their sum means nothing. Pick one: "
+                f"--where {name}={texts[0]}; or tell them apart: --by {','.join((*spec.by, name))}"
+            )
+
+
+def _rows(
+    warehouse: Warehouse,
+    spec: WhySpec,
+    day: date,
+    *,
+    board: BoardSpec | None,
+    declared: AcquisitionSpec | SupplyDemandSpec | None,
+) -> pl.DataFrame:
     """The metric's rows of one period, at the age and the other texts asked for."""
-    table = f"metric_{spec.name}"
-    stored = warehouse.has(table)
-    found = _of_table(warehouse, spec, day) if stored else _of_board(warehouse, spec, day, board=board)
+    if warehouse.has(f"metric_{spec.name}"):
+        found = _of_table(warehouse, spec, day, declared=declared)
+    else:
+        found = _of_board(warehouse, spec, day, board=board)
     beside = [name for name in found.columns if name not in FIGURES]
     if missing := [name for name in (*spec.by, *spec.where) if name not in beside]:
         raise missing_columns(f"why: metric {spec.name!r}", missing=missing, found=beside)
@@ -235,11 +291,18 @@ def _rows(warehouse: Warehouse, spec: WhySpec, day: date, *, board: BoardSpec | 
     return found
 
 
-def _of_table(warehouse: Warehouse, spec: WhySpec, day: date) -> pl.DataFrame:
+def _of_table(
+    warehouse: Warehouse, spec: WhySpec, day: date, *, declared: AcquisitionSpec | SupplyDemandSpec | None
+) -> pl.DataFrame:
     """A metric that has a table of its own, partitioned by board, grain and start."""
     table = f"metric_{spec.name}"
     place = {"board": spec.board, "grain": spec.grain, "start": str(day)}
     places = warehouse.places(table)
+    if places and set(places[0]) != set(place):
+        raise BadInput(
+            f"why: table {table!r} holds no metric: it has no partitions by board, grain and start. "
+            f"{_known(warehouse, board=None)}"
+        )
     if place not in places:
         starts = [each["start"] for each in places if (each["board"], each["grain"]) == (spec.board, spec.grain)]
         told = f"it has {len(starts)} of them, {min(starts)} to {max(starts)}" if starts else "it has none"
@@ -247,18 +310,38 @@ def _of_table(warehouse: Warehouse, spec: WhySpec, day: date) -> pl.DataFrame:
             f"why: {spec.name} of board {spec.board!r} has no {spec.grain} that starts on {day}; {told}. "
             "Name the first day of one that has data."
         )
-    return warehouse.frame(table, only=[place])
+    if declared is not None:
+        verb = "supply" if isinstance(declared, SupplyDemandSpec) else "acquisition"
+        refuse_other(warehouse, declared, table=table, places=[place], verb=verb)
+    rows = warehouse.frame(table, only=[place])
+    if missing := [name for name in ("numerator", "denominator", "mature") if name not in rows.columns]:
+        raise BadInput(
+            f"why: {spec.name} does not add up over segments: table {table!r} has no column {missing[0]!r}. "
+            f"{_known(warehouse, board=None)}"
+        )
+    return rows
+
+
+def _known(warehouse: Warehouse, *, board: BoardSpec | None) -> str:
+    """Which metrics can be explained, as sentences."""
+    own = sorted(name.removeprefix("metric_") for name in warehouse.tables() if name in OWN_TABLES)
+    told = f"Tables of their own have {', '.join(own) or 'none'}."
+    return told if board is None else f"Board {board.name!r} has {', '.join(metrics_of(board))}. {told}"
 
 
 def _of_board(warehouse: Warehouse, spec: WhySpec, day: date, *, board: BoardSpec | None) -> pl.DataFrame:
     """A metric of a board's catalogue, wherever it lies."""
     chosen = board or default_board(warehouse)
     known = metrics_of(chosen)
+    if chosen.name != spec.board:
+        raise BadInput(
+            f"why: {spec.name} is asked of board {spec.board!r}, and the board at hand is {chosen.name!r}. Declare "
+            f"[metrics.boards.{spec.board}], or ask for --board {chosen.name}"
+        )
     if spec.name not in known:
-        own = sorted(name.removeprefix("metric_") for name in warehouse.tables() if name in OWN_TABLES)
         raise MissingTable(
             f"why: there is no metric {spec.name!r} on board {chosen.name!r}, nor a table of it in {warehouse.root}. "
-            f"The board has {', '.join(known)}; tables of their own have {', '.join(own) or 'none'}."
+            f"{_known(warehouse, board=chosen)}"
         )
     if "cohort" in known[spec.name].beside:
         # A cohort's cell of an age belongs to the period in which it was observed, so all periods are looked through.

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from sojourn.core import fingerprint
+from sojourn.core import UnreadableSource, fingerprint
 from sojourn.operate.checks import Severity
 from sojourn.operate.declared import WatchSpec
 from sojourn.operate.drift import TABLE as DRIFT
@@ -62,8 +62,16 @@ def write_alerts(warehouse: Warehouse, alerts: Sequence[Alert], *, day: date) ->
     wanted = fingerprint("alerts", str(day), *map(str, rows.rows()))
     place = {"day": str(day)}
     with warehouse.writing(TABLE) as writer:
-        if warehouse.fingerprint_of(TABLE, place) != wanted:
+        if _mark_of(warehouse, place) != wanted:
             writer.put(place, rows, order_by=["source", "name"], fingerprint=wanted)
+
+
+def _mark_of(warehouse: Warehouse, place: dict[str, str]) -> str | None:
+    """The stored alerts' fingerprint; none where their file is damaged, since they are written whole in any case."""
+    try:
+        return warehouse.fingerprint_of(TABLE, place)
+    except UnreadableSource:
+        return None
 
 
 def _of_drift(warehouse: Warehouse, registry: Registry, as_of: date, watch: WatchSpec) -> Iterator[Alert]:

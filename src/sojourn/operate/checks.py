@@ -9,6 +9,9 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from sojourn.core import BadSpec, EngineError, Spec
+from sojourn.operate._held import missed
+from sojourn.operate._local import on_duckdb
+from sojourn.operate.publishing.batch import user_columns
 from sojourn.rollups import RollupSpec, ledger, state_column
 from sojourn.warehouse import Warehouse
 from sojourn.warehouse.engine import identifier, literal
@@ -42,8 +45,8 @@ class CheckSpec(Spec):
     - `null_share`: `column` is null in at most `max_share` of the rows.
     - `allowed`: `column` is one of `values` in all but `max_share` of the rows where it is not null.
     - `drop`: `measure` (a SQL aggregate) is at most a share `max_drop` below the median of the last four same weekdays.
-    - `conservation`: no event is there twice, every row read was kept, a duplicate, rejected or forgotten, and the
-      rollups that count every row have counted them all.
+    - `conservation`: no event is there twice, every row read was kept, a duplicate, rejected or forgotten, no day has
+      lost rows since a run changed it, and the rollups that count every row have counted them all.
 
     `where` keeps to some rows. A check of `severity` `fail` that fails holds back what comes after, `warn` only tells.
 
@@ -163,7 +166,8 @@ def _null_share(warehouse: Warehouse, spec: CheckSpec, day: date) -> Found:
 
 
 def _allowed(warehouse: Warehouse, spec: CheckSpec, day: date) -> Found:
-    column = f"CAST({identifier(str(spec.column))} AS STRING)"
+    name = str(spec.column)
+    column = f"CAST({identifier(name)} AS STRING)"
     listed = ", ".join(map(literal, spec.values or ())) or "NULL"
     bad, among = f"{column} NOT IN ({listed})", f"{column} IS NOT NULL"
     found = _share(warehouse, spec, day, bad=bad, among=among, told="something else than the values allowed")
@@ -171,12 +175,20 @@ def _allowed(warehouse: Warehouse, spec: CheckSpec, day: date) -> Found:
         return found
     stored = relation_on(warehouse, spec.table, day)
     assert stored is not None
+    # What is told is kept, and ids of users are not to be: those of their columns, and those that strayed elsewhere.
+    users = user_columns(warehouse.engine.columns(f"SELECT * FROM {stored}"))
+    if name in users:
+        return found
+    strays = (
+        f" AND {column} NOT IN (SELECT {each} FROM {stored} WHERE {each} IS NOT NULL)"
+        for each in map(identifier, users)
+    )
     rows = warehouse.engine.rows(
-        f"SELECT {column} AS found, count(*) FROM {_kept(stored, spec)} WHERE {bad} GROUP BY 1 ORDER BY 2 DESC, 1 "
-        f"LIMIT {NAMED}"
+        f"SELECT {column} AS found, count(*) FROM {_kept(stored, spec)} WHERE {bad}{''.join(strays)} "
+        f"GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {NAMED}"
     )
     named = ", ".join(f"{value!r} ({count:,})" for value, count in rows)
-    return Found(False, f"{found.told}: {named}", found.figure, found.limit)
+    return Found(False, f"{found.told}{f': {named}' if named else ''}", found.figure, found.limit)
 
 
 def _share(warehouse: Warehouse, spec: CheckSpec, day: date, *, bad: str, among: str, told: str) -> Found:
@@ -220,13 +232,15 @@ def _measure(warehouse: Warehouse, spec: CheckSpec, day: date) -> float | None:
 
 def _conservation(warehouse: Warehouse, spec: CheckSpec, day: date, rollups: Sequence[RollupSpec]) -> Found:
     found = relation_on(warehouse, spec.table, day)
-    if found is None:
-        return Found(None, f"{spec.table} has no row on {day} to count")
     if spec.table != "events":
         raise BadSpec(f"[checks.{spec.name}] counts events; it cannot count table {spec.table!r}. Leave table out.")
+    gone = missed(on_duckdb(warehouse))
+    if found is None:
+        told = f"{spec.table} has no row on {day} to count"
+        return Found(False, "; ".join([told, *gone]), 0) if gone else Found(None, told)
     [(rows, ids)] = warehouse.engine.rows(f"SELECT count(*), count(DISTINCT event_id) FROM {found}")
     faults = [f"{rows - ids:,} events are there twice"] if rows != ids else []
-    faults += _lost_in_ingest(warehouse)
+    faults += [*_lost_in_ingest(warehouse), *gone]
     counted = 0
     for rollup in rollups:
         total = _counted(warehouse, rollup, day)

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from sojourn.core import BadSpec, Spec
 from sojourn.events import IngestSpec
 from sojourn.features import FeatureSpec, features_from
-from sojourn.lifetime import LifetimeSpec, RetentionSpec
+from sojourn.lifetime import LifetimeSpec, NewcomerSpec, RetentionSpec
 from sojourn.metrics import (
     AcquisitionSpec,
     BoardSpec,
@@ -23,7 +23,7 @@ from sojourn.operate.publishing.spec import PublishSpec, publishers_from
 from sojourn.rollups import RollupSpec, rollups_from
 
 SOURCES = ("events", "users", "items", "costs")
-READ_FEATURES = {"features", "lifetime", "retention"}
+READ_FEATURES = {"features", "lifetime", "retention", "newcomers"}
 
 
 class SourceSpec(Spec):
@@ -91,6 +91,7 @@ class Declared:
     features: FeatureSpec | None = None
     lifetime: LifetimeSpec | None = None
     retention: RetentionSpec | None = None
+    newcomers: NewcomerSpec | None = None
     boards: tuple[BoardSpec | None, ...] = ()
     acquisitions: tuple[AcquisitionSpec, ...] = ()
     supply_demand: SupplyDemandSpec | None = None
@@ -116,6 +117,7 @@ def declared_from(settings: Mapping[str, Any]) -> Declared:
         features=features_from(settings) if READ_FEATURES & set(settings) else None,
         lifetime=LifetimeSpec(**settings["lifetime"]) if "lifetime" in settings else None,
         retention=RetentionSpec(**retention) if "retention" in settings else None,
+        newcomers=NewcomerSpec(**settings["newcomers"]) if "newcomers" in settings else None,
         boards=_boards(settings),
         acquisitions=tuple(acquisition_from(settings).values()) if "acquisition" in settings else (),
         supply_demand=supply_demand_from(settings) if "supply_demand" in settings else None,
@@ -129,6 +131,8 @@ def declared_from(settings: Mapping[str, Any]) -> Declared:
 
 def source_of(section: Mapping[str, Any], *, table: str) -> SourceSpec:
     """The source that `[ingest]` or one of its sub-sections declares for a table."""
+    if not isinstance(section, Mapping):
+        raise BadSpec(f"[ingest] has {table} = {section!r}, which is no table. Declare the source as [ingest.{table}].")
     own = dict(section)
     place = {name: own.pop(name) for name in ("in_place", "partition") if name in own}
     return SourceSpec(spec=IngestSpec(**{"table": table, **own}), **place)
@@ -138,7 +142,10 @@ def _sources(section: Mapping[str, Any] | None) -> tuple[SourceSpec, ...]:
     if section is None:
         return ()
     general = {name: each for name, each in section.items() if name not in SOURCES}
-    tables = {general.get("table", "events"): general} if general else {}
+    own = general.get("table", "events")
+    if own not in SOURCES:
+        raise BadSpec(f"[ingest] has table = {own!r}; it is one of {', '.join(SOURCES)}.")
+    tables = {own: general} if general else {}
     tables |= {name: section[name] for name in SOURCES if name in section}
     found = {name: source_of(table, table=name) for name, table in tables.items()}
     return tuple(found[name] for name in SOURCES if name in found)

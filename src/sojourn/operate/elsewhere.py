@@ -1,15 +1,17 @@
 """What of users lies outside the warehouse: where tables were published, and folders of files made from them."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from sojourn.core import BadSpec, Spec
+from sojourn.core import BadSpec, Spec, Unreachable
 from sojourn.events import Finding, find_users_in
 from sojourn.operate._derived import Change
-from sojourn.operate.publishing.batch import batches_of, user_columns
+from sojourn.operate.publishing.batch import Publisher, batches_of, user_columns
+from sojourn.operate.publishing.record import reached, record_of
 from sojourn.operate.publishing.spec import PublishSpec, publishers_from
 from sojourn.operate.publishing.work import open_place
 from sojourn.warehouse import Warehouse
@@ -48,6 +50,27 @@ def elsewhere_from(settings: Mapping[str, Any]) -> Elsewhere:
     return Elsewhere(tuple(publishers_from(settings)), tuple(map(Path, folders)))
 
 
+def with_former_places(warehouse: Warehouse, elsewhere: Elsewhere) -> Elsewhere:
+    """The same, and every place that was published to before and that no section names any more."""
+    return Elsewhere(tuple(reached(warehouse, elsewhere.published)), elsewhere.folders)
+
+
+@contextmanager
+def _reached(warehouse: Warehouse, spec: PublishSpec) -> Iterator[Publisher]:
+    """The open place. Where it does not answer, it is told how one that is gone for good is left out."""
+    try:
+        with open_place(warehouse, spec) as publisher:
+            yield publisher
+    except (Unreachable, BadSpec) as fault:
+        record = record_of(warehouse, spec)
+        if not record.exists():
+            raise
+        raise type(fault)(
+            f"{fault} It was published to before, so it is searched though no section may name it any more; if it is "
+            f"gone for good, remove its record: rm {record}"
+        ) from fault
+
+
 def erase_elsewhere(warehouse: Warehouse, ids: Sequence[str], *, elsewhere: Elsewhere) -> list[Change]:
     """Take these users out of every place; the warehouse is without them already.
 
@@ -55,7 +78,7 @@ def erase_elsewhere(warehouse: Warehouse, ids: Sequence[str], *, elsewhere: Else
     """
     changes = []
     for spec in elsewhere.published:
-        with open_place(warehouse, spec) as publisher:
+        with _reached(warehouse, spec) as publisher:
             gone = publisher.follow(batches_of(warehouse, spec.tables))
             rows = publisher.erase(ids)
         changes += [Change(f"{spec.name}:{table}", count, 1, "published rows removed") for table, count in rows.items()]
@@ -71,7 +94,7 @@ def find_elsewhere(warehouse: Warehouse, ids: Sequence[str], *, elsewhere: Elsew
     """Where outside the warehouse one of these ids still stands."""
     found = []
     for spec in elsewhere.published:
-        with open_place(warehouse, spec) as publisher:
+        with _reached(warehouse, spec) as publisher:
             found += [Finding(f"{spec.name}:{each.place}", each.count) for each in publisher.find(ids)]
     for folder in elsewhere.folders:
         search = find_users_in(warehouse, folder, ids)

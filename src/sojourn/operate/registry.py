@@ -6,7 +6,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -25,6 +25,7 @@ from sojourn.warehouse.locks import exclusive
 Kind = Literal["ltv", "retention"]
 Model = Lifetime | FittedRetention
 FOLDER, STANDING, ABOUT = "_models", "standing.json", "about.json"
+ROLLED_BACK = "rolled back from"
 # Reference figures of the training rows, see `sojourn.operate.drift`.
 Reference = dict[str, Any]
 
@@ -121,7 +122,10 @@ class Registry:
             raise BadInput(
                 f"There is {what} {version!r} of kind {self.kind!r}; stored are: {there}. Name one: sojourn model list"
             )
-        return About.from_json(_read(found[0]))
+        try:
+            return About.from_json(_read(found[0]))
+        except (BadSpec, TypeError) as fault:
+            raise _damaged(found[0], fault) from fault
 
     def load(self, version: str) -> Model:
         """The model of a version. Raises `UnreadableSource` for damaged files, and for what another Sojourn saved."""
@@ -136,13 +140,22 @@ class Registry:
 
     def reference(self, version: str) -> Reference:
         """The reference figures of the rows that the model learned from."""
-        found: Reference = json.loads(_read(self.folder / version / "reference.json"))
+        path = self.folder / version / "reference.json"
+        try:
+            found = json.loads(_read(path))
+        except ValueError as fault:
+            raise _damaged(path, fault) from fault
+        if not isinstance(found, dict):
+            raise _damaged(path, "it is no table of figures")
         return found
 
     def standing(self) -> Standing:
         """Which version is in force, and since when."""
         path = self.folder / STANDING
-        return Standing.from_json(_read(path)) if path.exists() else Standing()
+        try:
+            return Standing.from_json(_read(path)) if path.exists() else Standing()
+        except (BadSpec, TypeError) as fault:
+            raise _damaged(path, fault) from fault
 
     def in_force(self, as_of: date) -> InForce | None:
         """The version in force for predictions as of a day: the last that came into force by then."""
@@ -150,26 +163,33 @@ class Registry:
         return found[-1] if found else None
 
     def put_in_force(self, version: str, *, as_of: date, how: str) -> None:
-        """Have a version in force from a day on. What was in force on earlier days stays known."""
+        """Have a version in force from a day on. What was in force on earlier days stays known.
+
+        It counts as the day's consideration of a candidate, in the same write: a kill between the two would have the
+        next run consider again what is decided.
+        """
         with self._writing():
             old = self.standing()
             kept = tuple(each for each in old.history if each.as_of < as_of or each.version != version)
             entry = InForce(version=version, as_of=as_of, how=how)
-            self._write(old.with_changes(history=sorted((*kept, entry), key=lambda each: each.as_of)))
+            history = sorted((*kept, entry), key=lambda each: each.as_of)
+            self._write(_considered(old, as_of, f"{version} is in force: {how}").with_changes(history=history))
 
     def consider(self, as_of: date, *, note: str) -> None:
         """Write down that a candidate was considered as of a day, and what came of it."""
         with self._writing():
-            old = self.standing()
-            self._write(old.with_changes(considered=as_of, notes={**old.notes, str(as_of): note}))
+            self._write(_considered(self.standing(), as_of, note))
 
     def roll_back(self, *, as_of: date) -> InForce:
-        """Put the version in force that was so before the present one. Raises `BadInput` when there was none."""
-        history = [each for each in self.standing().history if each.as_of <= as_of]
-        others = [each for each in history if history and each.version != history[-1].version]
-        if not others:
+        """Put the version in force that was so before the present one. Raises `BadInput` when there was none.
+
+        Again it goes further back, never to what was rolled back from.
+        """
+        standing = _ascent([each for each in self.standing().history if each.as_of <= as_of])
+        if len(standing) < 2:
             raise BadInput(f"No other model of kind {self.kind!r} was in force before, so there is none to go back to.")
-        self.put_in_force(others[-1].version, as_of=as_of, how=f"rolled back from {history[-1].version}")
+        now, before = standing[-1], standing[-2]
+        self.put_in_force(before, as_of=as_of, how=f"{ROLLED_BACK} {now}")
         found = self.in_force(as_of)
         assert found is not None
         return found
@@ -183,6 +203,23 @@ class Registry:
         lock = self.warehouse.root / "_locks" / f"_models_{self.kind}.lock"
         with exclusive(lock, what=f"The registry of models {self.kind!r} in {self.warehouse.root}"):
             yield
+
+
+def _ascent(history: Sequence[InForce]) -> list[str]:
+    """The versions that led to the one in force, each better than the one before; without those rolled back from."""
+    found: list[str] = []
+    for each in history:
+        if each.how.startswith(ROLLED_BACK) and each.version in found:
+            last = len(found) - found[::-1].index(each.version)
+            del found[last:]
+        elif not found or found[-1] != each.version:
+            found.append(each.version)
+    return found
+
+
+def _considered(old: Standing, as_of: date, note: str) -> Standing:
+    latest = as_of if old.considered is None else max(old.considered, as_of)
+    return old.with_changes(considered=latest, notes={**old.notes, str(as_of): note})
 
 
 def watched_of(model: Model) -> tuple[Watched, ...]:
@@ -214,9 +251,16 @@ def known_until(model: Model) -> date:
     return max(model.trained_on) + timedelta(days=model.spec.horizon_days)
 
 
+def _damaged(path: Path, fault: object) -> UnreadableSource:
+    mend = "Restore it, or remove the folder of that model and fit it again"
+    return UnreadableSource(f"{path} is damaged: {str(fault).rstrip('.')}. {mend}.")
+
+
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as fault:
+        raise _damaged(path, fault) from fault
     except OSError as fault:
         raise UnreadableSource(
             f"{path} cannot be read: {fault.strerror}. Restore it, or remove the folder of that model."

@@ -1,6 +1,6 @@
 """A declared day comes in; its steps come out in order, each a function that says what it did."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Literal
@@ -18,11 +18,13 @@ from sojourn.metrics import (
     write_acquisition,
     write_supply_demand,
 )
+from sojourn.operate._tables import need_table
 from sojourn.operate.alerts import Alert, watch_alerts
 from sojourn.operate.checks import CheckSpec, check_day
 from sojourn.operate.contest import fit_candidate, promote, shortest_horizon
 from sojourn.operate.declared import SOURCES, Declared, SourceSpec
 from sojourn.operate.drift import write_drift
+from sojourn.operate.newcomers import write_newcomers
 from sojourn.operate.prediction_log import LOG, PREDICTIONS, backtest, log_predictions
 from sojourn.operate.publishing.spec import PublishSpec
 from sojourn.operate.publishing.work import publish
@@ -34,7 +36,7 @@ from sojourn.warehouse import Warehouse
 Verdict = Literal["done", "current", "skipped", "passed", "warned", "failed", "held back"]
 ONE_DAY = timedelta(days=1)
 # Nothing is published from a day on which anything failed.
-PARTS = ("sources", "rollups", "features", "ltv", "retention", "watch", "metrics", "results")
+PARTS = ("sources", "rollups", "features", "ltv", "retention", "newcomers", "watch", "metrics", "results")
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,21 @@ class Done:
 
 @dataclass
 class Morning:
-    """One morning's work: the day that has closed, when rows are learned of, and the alerts gathered so far."""
+    """One morning's work: the day that has closed, when rows are learned of, and the alerts gathered so far.
+
+    `clock` tells the time for the account; without one it stands still at `at`.
+    """
 
     warehouse: Warehouse
     declared: Declared
     day: date
     at: datetime
     alerts: list[Alert] = field(default_factory=list)
+    clock: Callable[[], datetime] | None = None
+
+    def now(self) -> datetime:
+        """The time at which the account says that a step began."""
+        return self.at if self.clock is None else self.clock()
 
     @property
     def as_of(self) -> date:
@@ -80,6 +90,7 @@ def steps_of(declared: Declared) -> list[Step]:
         *(_step(f"rollup {each.name}", "rollups", ("sources",), _rollup(each)) for each in declared.rollups),
         *_features(declared),
         *_models(declared),
+        *_newcomers(declared),
         *(_step(_board_name(each), "metrics", ("sources",), _board(each)) for each in declared.boards),
         *(_step(f"acquisition {each.name}", "metrics", ("sources",), _acquire(each)) for each in declared.acquisitions),
         *_supply_demand(declared),
@@ -97,9 +108,22 @@ def _ingest(source: SourceSpec) -> Callable[[Morning], Done]:
         if not source.is_named:
             return Done("skipped", "the section names neither files nor a query nor a folder in_place")
         taken = take_in(morning.warehouse, source, as_of=morning.at)
+        if taken.doubled:
+            told = _doubled(taken.doubled)
+            morning.alerts.append(Alert("ingest", source.spec.table, "warn", told, float(len(taken.doubled))))
+            return Done("warned", f"{taken.told}; {told}", taken.rows)
         return Done("done" if taken.files and taken.rows else "current", taken.told, taken.rows)
 
     return work
+
+
+def _doubled(files: Sequence[str]) -> str:
+    more = f" and {len(files) - 1:,} more files were" if len(files) > 1 else " was"
+    return (
+        f"{files[0]}{more} changed after having been taken in, and no column is their event_id: rows that were changed "
+        f"there count beside the old ones. Map an id of theirs in [ingest], such as "
+        f"columns = {{event_id = 'order_id'}}, and take the days in anew"
+    )
 
 
 def _checks(declared: Declared, *, of_sources: bool) -> Iterator[Step]:
@@ -112,6 +136,7 @@ def _checks(declared: Declared, *, of_sources: bool) -> Iterator[Step]:
 
 def _check(spec: CheckSpec) -> Callable[[Morning], Done]:
     def work(morning: Morning) -> Done:
+        need_table(morning.warehouse, morning.declared, spec)
         found = check_day(morning.warehouse, spec, day=morning.day, rollups=morning.declared.rollups)
         if found.holds is None:
             return Done("skipped", found.told)
@@ -197,7 +222,6 @@ def _first_fit(morning: Morning, registry: Registry) -> Done:
     except BadInput as young:
         return Done("skipped", f"no model can be fitted yet: {young}")
     promote(morning.warehouse, registry, about.version, as_of=morning.as_of)
-    registry.consider(morning.as_of, note=f"{about.version} is the first")
     return Done("done", f"{about.version} fitted ({about.told}); the first, it is in force")
 
 
@@ -230,9 +254,7 @@ def _refit(morning: Morning, registry: Registry) -> Done:
     except BadInput as refused:
         registry.consider(morning.as_of, note=str(refused))
         return Done("done", str(refused))
-    told = f"{about.version} beats {found.version} and is in force: {result.told if result else ''}"
-    registry.consider(morning.as_of, note=told)
-    return Done("done", told)
+    return Done("done", f"{about.version} beats {found.version} and is in force: {result.told if result else ''}")
 
 
 def _predict(kind: Kind) -> Callable[[Morning], Done]:
@@ -290,6 +312,23 @@ def _watch(kind: Kind) -> Callable[[Morning], Done]:
         return Done("current" if is_old and not judged.judged else "done", told)
 
     return work
+
+
+def _newcomers(declared: Declared) -> Iterator[Step]:
+    spec = declared.newcomers
+    if spec is not None:
+
+        def work(morning: Morning) -> Done:
+            try:
+                rows, there = write_newcomers(
+                    morning.warehouse, spec, as_of=morning.as_of, features=declared.features, money=declared.lifetime
+                )
+            except BadInput as young:
+                return Done("skipped", f"newcomers cannot be told yet: {young}")
+            told = f"{rows:,} forecasts of newcomers as of {morning.as_of}"
+            return Done("current" if there else "done", told, rows)
+
+        yield _step("newcomers", "newcomers", ("sources",), work)
 
 
 def _board_name(board: BoardSpec | None) -> str:

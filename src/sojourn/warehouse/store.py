@@ -53,7 +53,7 @@ class WarehouseSpec(Spec):
     def _known(cls, zone: str) -> str:
         try:
             ZoneInfo(zone)
-        except (ZoneInfoNotFoundError, ValueError) as fault:
+        except (ZoneInfoNotFoundError, ValueError, OSError) as fault:
             raise ValueError("no such time zone; give an IANA name such as 'Europe/Paris' or 'UTC'") from fault
         return zone
 
@@ -401,7 +401,7 @@ def _full_disk_named(target: Path) -> Iterator[None]:
             raise DiskFull(
                 f"No room left to write {target}. The old version still stands; free some and run it again."
             ) from fault
-        if isinstance(fault, PermissionError | NotADirectoryError | FileExistsError):
+        if isinstance(fault, PermissionError | NotADirectoryError | FileExistsError | FileNotFoundError):
             raise UnreadableSource(
                 f"{target} cannot be written: {fault.strerror}. Choose another folder or mend its rights."
             ) from fault

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from sojourn.core import BadInput, BadSpec, MissingTable, Unreachable
+from sojourn.core import BadInput, BadSpec, MissingTable, Unreachable, UnreadableSource
 from sojourn.operate import PublishSpec, publish, publishers_from
 from sojourn.operate.publishing import clickhouse
 from sojourn.operate.publishing.documents import read_document
@@ -256,3 +256,48 @@ def test_a_server_that_does_not_answer_is_named(store, to, url, monkeypatch):
     monkeypatch.setattr(clickhouse, "FIRST_PAUSE_S", 0.001)
     with pytest.raises(Unreachable, match=f"at {url} did not answer"):
         publish(store, spec=PublishSpec(to=to, url=url, tables=("predictions",)))
+
+
+SAME = [
+    ("redis", "redis://localhost:6379/0", "redis://127.0.0.1", ("features",), ("predictions",)),
+    ("redis", "redis://h", "redis://h?db=0", ("features",), ("predictions",)),
+    ("clickhouse", "http://h", "http://h:8123/", ("features",), ("features",)),
+    ("clickhouse", "chdb:a/../b", "chdb:b", ("features",), ("predictions", "features")),
+    ("duckdb", "b.duckdb", "./b.duckdb", ("features",), ("features",)),
+    ("parquet", "lake", "x/../lake", ("features",), ("features",)),
+]
+
+
+@pytest.mark.parametrize(("to", "one", "other", "tables", "others"), SAME)
+def test_two_sections_that_would_wipe_each_other_are_refused(to, one, other, tables, others):
+    first = {"to": to, "url": one, "tables": list(tables)}
+    with pytest.raises(BadSpec, match=r"\[publish.a\] and \[publish.b\] (are the same space|both publish table)"):
+        publishers_from({"publish": {"a": first, "b": {**first, "url": other, "tables": list(others)}}})
+
+
+@pytest.mark.parametrize("to", PARTITIONED)
+def test_two_sections_with_different_tables_share_a_place(store, tmp_path, to):
+    one, other = (
+        spec_of(to, tmp_path).with_changes(name=table, tables=(table,)) for table in ("predictions", "features")
+    )
+    assert (
+        len(publishers_from({"publish": {each.name: each.model_dump(exclude_none=True) for each in (one, other)}})) == 2
+    )
+    for _ in range(2):
+        for spec in (one, other):
+            publish(store, spec=spec)
+    assert publish(store, spec=one).is_current
+    assert publish(store, spec=other).is_current
+
+
+def test_two_spaces_of_one_redis_are_two_places():
+    place = {"to": "redis", "url": "redis://h"}
+    assert len(publishers_from({"publish": {"a": place, "b": {**place, "space": "other"}}})) == 2
+
+
+@pytest.mark.parametrize("name", ["file", "file/inside"])
+def test_a_folder_that_cannot_be_an_embedded_clickhouse_is_told(store, tmp_path, name):
+    (tmp_path / "file").write_text("no folder")
+    spec = PublishSpec(name="board", to="clickhouse", url=f"chdb:{tmp_path / name}", tables=("predictions",))
+    with pytest.raises(UnreadableSource, match=r"cannot be opened as an embedded ClickHouse: .* another url\.$"):
+        publish(store, spec=spec)

@@ -2,6 +2,9 @@
 
 import json
 import os
+import socket
+import subprocess
+import sys
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -13,6 +16,7 @@ from sojourn.lifetime import Lifetime
 from sojourn.operate import PublishSpec, ServeSpec, make_app, publish
 from sojourn.operate.publishing.documents import read_document
 from sojourn.operate.serving.door import is_token
+from sojourn.warehouse import Warehouse
 from tests.operate.serving.worlds import served
 
 TOKEN = "a-token-of-some-length"
@@ -180,3 +184,51 @@ def test_models_need_a_table_that_says_what_they_read(warehouse, app, root):
         writer.put({"as_of": "2025-05-08"}, rows, order_by=["user_id"], fingerprint="1")
     with pytest.raises((BadInput, LookupError), match="needs column"):
         make_app(warehouse, spec=spec)
+
+
+def ended(root, *flags):
+    """The status and the words of a server that does not come up."""
+    words = [sys.executable, "-c", "from sojourn.cli import main; main()", "serve", "--warehouse", str(root / "app")]
+    done = subprocess.run([*words, *flags], cwd=root, capture_output=True, text=True, timeout=120)
+    return done.returncode, done.stderr
+
+
+def test_a_port_that_is_taken_or_is_not_ours_is_told(root):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        status, told = ended(root, "--port", str(port))
+    assert status == 2
+    assert told.startswith(f"sojourn: sojourn serve cannot listen at 127.0.0.1:{port}: ")
+    assert "Traceback" not in told
+    status, told = ended(root, "--host", "192.0.2.1", "--port", "0")
+    assert (status, "cannot listen at 192.0.2.1:0" in told) == (2, True)
+
+
+def test_a_redis_that_does_not_answer_is_told_at_the_start_and_by_its_health(root):
+    (root / "dead.toml").write_text(
+        '[publish.cache]\nto = "redis"\nurl = "redis://127.0.0.1:1/0"\n[serve]\nsource = "cache"\n'
+    )
+    with served(root, "--config", "dead.toml") as address:
+        status, _, health = asked(f"{address}/health")
+        assert (status, health["status"]) == (200, "degraded")
+        assert health["error"].startswith("Redis at redis://127.0.0.1:1/0 did not answer: ")
+        assert asked(f"{address}/users/ann")[0] == 503
+    place = PublishSpec(name="cache", to="redis", url="redis://127.0.0.1:1/0")
+
+    async def start(app):
+        async with app.router.lifespan_context(app):
+            pass
+
+    import asyncio
+    import contextlib
+    import io
+
+    words = io.StringIO()
+    with contextlib.redirect_stderr(words):
+        app = make_app(Warehouse.open(root / "app"), spec=ServeSpec(source="cache"), published={"cache": place})
+        asyncio.run(start(app))
+    assert "did not answer" in words.getvalue()
+
+
+def test_health_is_ok_where_users_can_be_served(address):
+    assert asked(f"{address}/health")[2] == {"status": "ok"}

@@ -1,16 +1,19 @@
 """What several pages do alike: a metric over time as a panel, its latest figure as a tile, its definition in words."""
 
 from collections.abc import Callable, Sequence
+from datetime import date
 
 import polars as pl
 
+from sojourn.dashboard.acquired import COSTS_FIRST
 from sojourn.dashboard.boards import dimension_values, grain_of, metric, published
 from sojourn.dashboard.figures import day_words, time_chart, words
 from sojourn.dashboard.filters import Filters
-from sojourn.dashboard.homes import CATALOGUE
+from sojourn.dashboard.homes import CATALOGUE, dims_of_metric
+from sojourn.dashboard.numbers import figure_text
 from sojourn.dashboard.parts import Cell, Drawn, Part, Tile, Tone, Width, nothing
 from sojourn.dashboard.reader import Reader
-from sojourn.evaluate.formats import number_text
+from sojourn.dashboard.spec import Grain
 from sojourn.evaluate.parts import Style
 from sojourn.metrics import ACQUISITION_METRICS, METRICS, MetricSpec
 
@@ -19,7 +22,6 @@ EDGES = (
     "once; late rows repair the days they "
     "belong to; test accounts and excluded rows are left out. What is not over yet is dotted, hatched or grey."
 )
-COSTS_FIRST = "What users cost and bring back has not been worked out yet. Do so: sojourn metrics acquisition"
 
 
 def definition_of(name: str) -> str:
@@ -30,7 +32,8 @@ def definition_of(name: str) -> str:
 
 def style_of(spec: MetricSpec) -> Style:
     """How a metric's figures are written."""
-    return "percent" if spec.unit == "share" else "number"
+    styles: dict[str, Style] = {"share": "percent", "times": "times"}
+    return styles.get(spec.unit, "number")
 
 
 def unit_of(spec: MetricSpec, reader: Reader) -> str:
@@ -47,7 +50,10 @@ def over_time(
         spec, grain = CATALOGUE[name], grain_of(reader, filters)
         if not published(reader, name):
             return nothing(no_metric(name, reader))
-        by = reader.spec.channel if by_channel and filters.channel is None else None
+        parted = by_channel and filters.channel is None
+        by = (
+            reader.spec.channel if parted and reader.spec.channel in dims_of_metric(reader, name, grain=grain) else None
+        )
         table = metric(reader, name, filters, by=[by] if by else [])
         if by and spec.numerator == "cost":
             # A channel that never cost anything is free, which is no line along the bottom.
@@ -105,10 +111,14 @@ def tile_of(name: str, reader: Reader, filters: Filters, *, more_is: Tone = "goo
     values = over["value"].to_list()
     latest, before = values[-1], values[-2] if len(values) > 1 else None
     change, tone = change_of(latest, before, style=style, more_is=more_is)
-    period = day_words(over["start"][-1], grain)
-    against = f"{'week of ' if grain == 'week' else ''}{period}"
-    text = number_text(latest, style=style, unit=unit)
+    against = period_words(over["start"][-1], grain)
+    text = figure_text(latest, style=style, unit=unit)
     return Tile(spec.title, text, change, tone, against, values[-26:], definition_of(name))
+
+
+def period_words(day: date, grain: Grain) -> str:
+    """The period that begins on this day, as a tile says it."""
+    return f"{'week of ' if grain == 'week' else ''}{day_words(day, grain)}"
 
 
 def change_of(latest: float | None, before: float | None, *, style: Style, more_is: Tone = "good") -> tuple[str, Tone]:
@@ -120,7 +130,7 @@ def change_of(latest: float | None, before: float | None, *, style: Style, more_
         told = f"{'−' if moved < 0 else '+'}{abs(100 * moved):.1f} pts"
     else:
         moved = latest / before - 1
-        told = number_text(moved, style="change")
+        told = figure_text(moved, style="change")
     if abs(moved) < 0.0005:
         return told, "calm"
     return told, more_is if moved > 0 else ("bad" if more_is == "good" else "good")

@@ -1,103 +1,98 @@
 """Acquisition: through which channels users come, what they cost, and when they have paid that back."""
 
+from collections.abc import Callable
+
 import polars as pl
 
-from sojourn.core import MissingTable
+from sojourn.dashboard.acquired import (
+    COSTS_FIRST,
+    cohort_grain,
+    cohorts,
+    cost_faults,
+    metric_rows,
+    over_cost,
+    per_user,
+)
 from sojourn.dashboard.boards import published
-from sojourn.dashboard.figures import day_words, payback_chart, words
+from sojourn.dashboard.figures import cohort_chart, day_words, words
 from sojourn.dashboard.filters import Filters
-from sojourn.dashboard.pages._shared import COSTS_FIRST, over_time, tile_of
-from sojourn.dashboard.parts import Cell, Drawn, Part, Tile, View, nothing
+from sojourn.dashboard.homes import CATALOGUE
+from sojourn.dashboard.numbers import figure_text
+from sojourn.dashboard.pages._shared import EDGES, over_time, style_of, tile_of, unit_of
+from sojourn.dashboard.parts import Cell, Drawn, Part, Tile, View, Width, nothing
 from sojourn.dashboard.reader import Reader
-from sojourn.dashboard.spec import Grain
+from sojourn.evaluate.formats import number_text
 
 SHOWN_COHORTS = 6
 PAYBACK = (
     "Margin up to an age of those acquired through channels that cost something, over "
-    "what these cost: at 100 % it has paid itself back. Solid: observed. "
+    "what these cost: at 1 it has paid itself back. Solid: observed. "
     "Dashed: forecast, with the band of the users' own ranges."
 )
+NO_COHORT = "No cohort was acquired between these days, or through this channel and campaign. Clear the filters."
+Curve = Callable[[Reader, Filters], pl.DataFrame]
 
 
 def payback_curves(reader: Reader, filters: Filters) -> pl.DataFrame:
-    """By `cohort` and `age` in days: `value` (observed, null where not mature), `forecast`, `low` and `high`.
+    """LTV : CAC by `cohort` and `age` in days: `value` (observed, null where not mature), `forecast`, `low`, `high`."""
+    return over_cost(reader, filters, "acquired_margin")
 
-    Summed over the channels that cost something in that cohort, over all their campaigns: users may have none.
-    """
-    grain = cohort_grain(filters)
-    as_number = (pl.col("numerator").cast(pl.Float64), pl.col("denominator").cast(pl.Float64))
-    costs = metric_rows(reader, "ltv_cac", filters, grain).with_columns(*as_number).filter(pl.col("age") == 0)
-    paid = costs.group_by("cohort", "channel").agg(cost=pl.col("denominator").sum()).filter(pl.col("cost") > 0)
-    rows = metric_rows(reader, "acquired_margin", filters, grain).with_columns(*as_number)
-    rows = rows.join(paid.select("cohort", "channel"), on=["cohort", "channel"])
-    # How many were acquired is known from the first day on; the row of a forecast does not say it again.
-    keys = ["cohort", "channel", "campaign"]
-    acquired = rows.filter(pl.col("age") == 0).select(*keys, acquired="denominator")
-    sides = {"forecast": "forecast", "low": "forecast_low", "high": "forecast_high"}
-    summed = (
-        rows.join(acquired, on=keys)
-        .group_by("cohort", "age")
-        .agg(
-            pl.col("numerator").sum(),
-            pl.col("mature").all(),
-            *((pl.col(column) * pl.col("acquired")).sum().alias(name) for name, column in sides.items()),
-            told=pl.col("acquired").filter(pl.col("forecast").is_not_null()).sum(),
+
+def _roas(reader: Reader, filters: Filters) -> pl.DataFrame:
+    return over_cost(reader, filters, "acquired_revenue")
+
+
+def _of(name: str) -> Curve:
+    return lambda reader, filters: per_user(reader, filters, name)
+
+
+def _curves(
+    part: str, title: str, name: str, curve: Curve, *, definition: str, width: Width, height: int = 320
+) -> Part:
+    """A panel with one line a cohort: of metric `name`, whose look it has, by `curve`."""
+
+    def make(reader: Reader, filters: Filters) -> Drawn:
+        if not published(reader, name):
+            return nothing(COSTS_FIRST)
+        table, grain = curve(reader, filters), cohort_grain(filters)
+        if table.drop("cohort", "age").select(pl.any_horizontal(pl.all().is_not_null().any())).item() is not True:
+            return nothing(NO_COHORT if table.is_empty() else f"No {grain} of acquired users is old enough yet.")
+        spec = CATALOGUE[name]
+        style, unit = style_of(spec), unit_of(spec, reader)
+        # At age 0 everybody is active by definition.
+        table = table.filter(pl.col("age") > 0) if part == "retained" else table
+        shown = table.filter(pl.col("cohort").is_in(table["cohort"].unique().sort().tail(SHOWN_COHORTS).implode()))
+        figure = cohort_chart(shown, grain=grain, style=style, unit=unit, even=spec.denominator == "cost")
+        last = shown.filter(pl.col("value").is_not_null()).group_by("cohort").last().sort("cohort")
+        told = "; ".join(
+            f"{day_words(day, grain)}: {figure_text(value, style=style, unit=unit)} by day {age}"
+            for day, age, value in last.select("cohort", "age", "value").iter_rows()
         )
-        .join(paid.group_by("cohort").agg(cost=pl.col("cost").sum()), on="cohort")
-        .join(acquired.group_by("cohort").agg(pl.col("acquired").sum()), on="cohort")
-    )
-    # A sum over channels of which some have no forecast at that age is no forecast of the cohort.
-    whole = pl.col("told") == pl.col("acquired")
-    return summed.select(
-        "cohort",
-        "age",
-        value=pl.when("mature").then(pl.col("numerator") / pl.col("cost")),
-        **{name: pl.when(whole).then(pl.col(name) / pl.col("cost")) for name in sides},
-    ).sort("cohort", "age")
+        return Drawn(table, figure, said=f"{title}. {told}.")
+
+    return Part(part, title, definition, make, width, height)
 
 
-def cohort_grain(filters: Filters) -> Grain:
-    """Cohorts of acquisition are weeks or months: months unless weeks are asked for."""
-    return "week" if filters.grain == "week" else "month"
-
-
-def metric_rows(reader: Reader, name: str, filters: Filters, grain: Grain) -> pl.DataFrame:
-    """A cohort metric's rows as they lie in its table, of the filters' cohorts and channel."""
-    table, board = f"metric_{name}", reader.spec.board
-
-    def rows() -> pl.DataFrame:
-        places = [p for p in reader.warehouse.places(table) if (p["board"], p["grain"]) == (board, grain)]
-        if not places:
-            raise MissingTable(COSTS_FIRST)
-        return reader.warehouse.frame(table, only=places)
-
-    found: pl.DataFrame = reader.kept(f"rows/{table}/{grain}", tables=[table], make=rows)
-    if filters.channel is not None:
-        found = found.filter(pl.col("channel") == filters.channel)
-    if filters.start is not None:
-        found = found.filter(pl.col("start") >= filters.start)
-    if filters.end is not None:
-        found = found.filter(pl.col("start") <= filters.end)
-    return found
-
-
-def _payback(reader: Reader, filters: Filters) -> Drawn:
-    if not published(reader, "ltv_cac"):
+def _cohorts(reader: Reader, filters: Filters) -> Drawn:
+    if not published(reader, "acquired_margin"):
         return nothing(COSTS_FIRST)
-    table = payback_curves(reader, filters)
+    table, grain, unit = cohorts(reader, filters), cohort_grain(filters), reader.spec.unit
     if table.is_empty():
-        return nothing(
-            "No cohort with costs began between these days, or came through this channel. Clear the filters."
-        )
-    grain = cohort_grain(filters)
-    shown = table.filter(pl.col("cohort").is_in(table["cohort"].unique().sort().tail(SHOWN_COHORTS).implode()))
-    figure = payback_chart(shown, grain=grain)
-    last = shown.filter(pl.col("value").is_not_null()).group_by("cohort").last().sort("cohort")
-    said = "; ".join(
-        f"{day_words(day, grain)}: {value:.0%} by day {age}"
-        for day, age, value in last.select("cohort", "age", "value").iter_rows()
-    )
-    return Drawn(table, figure, said=f"Share of cost paid back by cohort. {said}.")
+        return nothing(NO_COHORT)
+    cells = {
+        "cohort": Cell(f"Acquired in the {grain} of", told=lambda row: day_words(row["cohort"], grain)),
+        "acquired": Cell("Users", "number", 0),
+        "age": Cell("Age, days", "number", 0),
+        "retention": Cell("Active that day", "percent"),
+        "revenue": Cell("Revenue a user", "number", None, unit),
+        "margin": Cell("Margin a user", "number", None, unit),
+        "cost": Cell("Cost", "number", None, unit),
+        "roas": Cell("ROAS", "percent", 0),
+        "ltv_cac": Cell("LTV : CAC", "times", 2),
+        "forecast": Cell("LTV : CAC, forecast", "times", 2),
+    }
+    cells = {name: cell for name, cell in cells.items() if name in table.columns}
+    return Drawn(table, cells=cells, shown=24, said="What each cohort of acquired users brought back, newest first.")
 
 
 def _payback_table(reader: Reader, filters: Filters) -> Drawn:
@@ -107,28 +102,26 @@ def _payback_table(reader: Reader, filters: Filters) -> Drawn:
     rows = metric_rows(reader, "payback", filters, grain)
     rows = rows.filter(pl.col("status") != "free").sort(["cohort", "cost"], descending=[True, True])
     if rows.is_empty():
-        return nothing(
-            "No cohort with costs began between these days, or came through this channel. Clear the filters."
-        )
+        return nothing(f"{NO_COHORT} Only what cost something can pay back.")
     table = rows.select(
         "cohort", "channel", "acquired", "cost", "margin", back=pl.col("margin") / pl.col("cost"), status="status",
         payback_days="payback_days", low="low", high="high",
     )  # fmt: skip
     table = table.with_columns(
-        channel=pl.col("channel").replace({"(all)": "all channels"}).map_elements(words, return_dtype=pl.String)
+        channel=pl.col("channel").replace({"(paid)": "all_that_cost"}).map_elements(words, return_dtype=pl.String)
     )
     unit = reader.spec.unit
     cells = {
         "cohort": Cell(f"Acquired in the {grain} of", told=lambda row: day_words(row["cohort"], grain)),
         "channel": Cell("Channel"),
         "acquired": Cell("Users", "number", 0),
-        "cost": Cell("Cost", "number", 0, unit),
-        "margin": Cell("Margin so far", "number", 0, unit),
+        "cost": Cell("Cost", "number", None, unit),
+        "margin": Cell("Margin so far", "number", None, unit),
         "back": Cell("Paid back", "percent", 0),
         "status": Cell("Payback is"),
         "payback_days": Cell("Days", "number", 0),
     }
-    return Drawn(table, cells=cells, shown=40, said="When each cohort has paid back what it cost.")
+    return Drawn(table, cells=cells, shown=24, said="When each cohort has paid back what it cost.")
 
 
 def _tiles(reader: Reader, filters: Filters) -> list[Tile]:
@@ -136,9 +129,33 @@ def _tiles(reader: Reader, filters: Filters) -> list[Tile]:
     found = [tile_of(name, reader, filters, more_is=tone) for name, tone in wanted.items()]  # type: ignore[arg-type]
     tiles = [tile for tile in found if tile is not None]
     if tiles:
-        return tiles
+        return [*tiles, *_back_tiles(reader, filters)]
     tile = tile_of("new_users", reader, filters)
     return [] if tile is None else [tile]
+
+
+def _back_tiles(reader: Reader, filters: Filters) -> list[Tile]:
+    """LTV : CAC and ROAS of the oldest cohort that is shown, the one that had most time."""
+    if not published(reader, "ltv_cac"):
+        return []
+    table = cohorts(reader, filters).filter(pl.col("ltv_cac").is_not_null())
+    if table.is_empty():
+        return []
+    row, grain = table.head(SHOWN_COHORTS).row(-1, named=True), cohort_grain(filters)
+    told = f"{day_words(row['cohort'], grain)}, by day {row['age']}"
+    if row["forecast"] is not None:
+        told += f"; forecast {number_text(row['forecast'], style='times', digits=2)}"
+    roas = figure_text(row["roas"], style="percent")
+    return [
+        Tile("LTV : CAC", number_text(row["ltv_cac"], style="times", digits=2), against=told, definition=PAYBACK),
+        Tile("ROAS", roas, against=f"{day_words(row['cohort'], grain)}, by day {row['age']}"),
+    ]
+
+
+def _notices(reader: Reader, filters: Filters) -> list[str]:
+    faults = cost_faults(reader)
+    stands = " The figures of costs below are from before, as far as there are any."
+    return [f"{fault}{stands}" for fault in faults]
 
 
 ACQUISITION = View(
@@ -150,7 +167,56 @@ ACQUISITION = View(
         over_time("acquisition_cost", bars=True, by_channel=True, title="Cost by channel"),
         over_time("cpi", by_channel=True, title="Cost per acquired user by channel"),
         over_time("cac", by_channel=True, title="Cost per new customer by channel"),
-        Part("payback", "Payback of each cohort", PAYBACK, _payback, height=400),
+        _curves(
+            "payback",
+            "Payback of each cohort: LTV : CAC",
+            "ltv_cac",
+            payback_curves,
+            definition=PAYBACK,
+            width="full",
+            height=400,
+        ),
+        _curves(
+            "roas",
+            "Return on ad spend of each cohort",
+            "roas",
+            _roas,
+            width="half",
+            definition="Net revenue up to an age of those acquired through channels that cost something, over what "
+            "these cost. Solid: observed. Dashed: forecast, with its band.",
+        ),
+        _curves(
+            "margin",
+            "Margin per acquired user",
+            "acquired_margin",
+            _of("acquired_margin"),
+            width="half",
+            definition=f"{CATALOGUE['acquired_margin'].formula}, by cohort. Dashed: forecast, with its band. {EDGES}",
+        ),
+        _curves(
+            "retained",
+            "Retention of acquired users",
+            "acquired_retention",
+            _of("acquired_retention"),
+            width="half",
+            definition=f"{CATALOGUE['acquired_retention'].formula}, of each cohort. {EDGES}",
+        ),
+        _curves(
+            "revenue",
+            "Revenue per acquired user",
+            "acquired_revenue",
+            _of("acquired_revenue"),
+            width="half",
+            definition=f"{CATALOGUE['acquired_revenue'].formula}, by cohort. Dashed: forecast, with its band. {EDGES}",
+        ),
+        Part(
+            "cohorts",
+            "Acquired cohorts",
+            "Each cohort at the latest age that all of it has reached: who was active on that day, revenue and margin "
+            "per acquired user up to it, and over the cost of the channels that cost something ROAS (revenue) and "
+            f"LTV : CAC (margin). The forecast is of the last age that it reaches. {EDGES}",
+            _cohorts,
+        ),
         Part(
             "payback_table",
             "When cohorts pay back",
@@ -159,5 +225,6 @@ ACQUISITION = View(
         ),
     ),
     tiles=_tiles,
-    controls=("from", "to", "grain", "channel"),
+    notices=_notices,
+    controls=("board", "from", "to", "grain", "channel", "segment"),
 )

@@ -28,8 +28,12 @@ def freshness(reader: Reader) -> pl.DataFrame:
 
     found = reader.kept("freshness", tables=tables, make=look)
     log = found.filter(pl.col("table") == "events")["newest"].max()
-    behind = (pl.lit(log, dtype=pl.Date) - pl.col("newest")).dt.total_days().clip(0)
-    return found.with_columns(behind=behind).select("table", "newest", "behind", "partitions", "missing_days")
+    # The running week or month is there to date: it reaches as far as the log does.
+    end = pl.lit(log, dtype=pl.Date)
+    newest = pl.when(pl.col("newest") > end).then(end).otherwise("newest")
+    return found.with_columns(newest=newest, behind=(end - newest).dt.total_days()).select(
+        "table", "newest", "behind", "partitions", "missing_days"
+    )
 
 
 def _fresh(reader: Reader, table: str) -> tuple[str, date | None, int, int | None]:
@@ -39,7 +43,19 @@ def _fresh(reader: Reader, table: str) -> tuple[str, date | None, int, int | Non
         return table, None, len(places), None
     days = sorted({date.fromisoformat(place[key]) for place in places})
     gaps = (days[-1] - days[0]).days + 1 - len(days) if key == "day" else None
-    return table, days[-1], len(places), gaps
+    newest = max(_last_day(date.fromisoformat(place[key]), place.get("grain", key)) for place in places)
+    return table, newest, len(places), gaps
+
+
+def _last_day(start: date, grain: str) -> date:
+    """The last day of which a partition tells: that of its week or month, and the day before it is said "as of".
+
+    >>> _last_day(date(2025, 2, 3), "week"), _last_day(date(2025, 2, 1), "month")
+    (datetime.date(2025, 2, 9), datetime.date(2025, 2, 28))
+    """
+    if grain == "month":
+        return (start + timedelta(days=31)).replace(day=1) - timedelta(days=1)
+    return start + timedelta(days={"week": 6, "as_of": -1}.get(grain, 0))
 
 
 def missing_days(days: list[date]) -> list[date]:

@@ -3,14 +3,14 @@
 import polars as pl
 
 from sojourn.dashboard.boards import dimension_values, grain_of, published
-from sojourn.dashboard.figures import day_words, waterfall_chart, words
+from sojourn.dashboard.figures import day_words, effects_chart, words
 from sojourn.dashboard.filters import Filters
 from sojourn.dashboard.homes import CATALOGUE
 from sojourn.dashboard.movers import Moved, biggest, moved
+from sojourn.dashboard.numbers import figure_text
 from sojourn.dashboard.pages._shared import definition_of, no_metric, over_time, style_of, tiles_of, unit_of
 from sojourn.dashboard.parts import Cell, Drawn, Part, View, nothing
 from sojourn.dashboard.reader import Reader
-from sojourn.evaluate.formats import number_text
 
 MOVED = ("active_users", "new_users", "revenue", "arpu", "paying_share")
 MOST_BARS, MOST_ROWS = 7, 8
@@ -40,15 +40,16 @@ def _why(name: str) -> Part:
         why = moved(reader, name, filters, by=dims[0])
         spec, grain = CATALOGUE[name], grain_of(reader, filters)
         style, unit = style_of(spec), unit_of(spec, reader)
-        steps = _steps(why, dims[0], before=day_words(why.start, grain), after=day_words(why.end, grain))
-        figure = waterfall_chart(steps, style=style, unit=unit)
+        figure = effects_chart(_steps(why, dims[0]), style=style, unit=unit)
         first = why.parts.row(0, named=True)
-        told = number_text(abs(first["effect"]), style="number" if style == "percent" else style, unit=unit)
+        told = figure_text(abs(first["effect"]), style="number" if style == "percent" else style, unit=unit)
         if style == "percent":
             told = f"{100 * abs(first['effect']):.2f} points"
+        before, after = (figure_text(level, style=style, unit=unit) for level in (why.before, why.after))
+        days = [day_words(day, grain) for day in (why.start, why.end)]
         said = (
-            f"Moved most by {words(dims[0]).lower()}: {words(first[dims[0]])}, "
-            f"{'up' if first['effect'] >= 0 else 'down'} {told}."
+            f"From {before} ({days[0]}) to {after} ({days[1]}). Moved most by {words(dims[0]).lower()}: "
+            f"{words(first[dims[0]])}, {'up' if first['effect'] >= 0 else 'down'} {told}."
         )
         return Drawn(why.parts, figure, said=said, note=said)
 
@@ -56,14 +57,14 @@ def _why(name: str) -> Part:
     return Part(f"why_{name}", title, f"{RULE} {definition_of(name)}", make, "half")
 
 
-def _steps(why: Moved, by: str, *, before: str, after: str) -> pl.DataFrame:
-    """The bars of a waterfall: the level before, the largest effects, the rest as one, the level after."""
+def _steps(why: Moved, by: str) -> pl.DataFrame:
+    """The bars of the chart: the largest effects, the rest as one, and all together."""
     parts = list(zip(why.parts[by].to_list(), why.parts["effect"].to_list(), strict=True))
     shown, rest = parts[:MOST_BARS], parts[MOST_BARS:]
-    rows = [(before, why.before, "start"), *((words(name), effect, "part") for name, effect in shown)]
+    rows = [(words(name), effect, "part") for name, effect in shown]
     if rest:
         rows.append((f"{len(rest)} others", sum(effect for _, effect in rest), "part"))
-    return pl.DataFrame([*rows, (after, why.after, "end")], schema=["label", "change", "kind"], orient="row")
+    return pl.DataFrame([*rows, ("All together", why.change, "sum")], schema=["label", "change", "kind"], orient="row")
 
 
 def _movers(reader: Reader, filters: Filters) -> Drawn:
@@ -91,7 +92,7 @@ def _movers(reader: Reader, filters: Filters) -> Drawn:
 
 def _said(title: str, value: float | None, reader: Reader) -> str:
     spec = next(CATALOGUE[name] for name in MOVED if CATALOGUE[name].title == title)
-    return number_text(value, style=style_of(spec), unit=unit_of(spec, reader))
+    return figure_text(value, style=style_of(spec), unit=unit_of(spec, reader))
 
 
 OVERVIEW = View(

@@ -1,34 +1,49 @@
 """Retention: how many of those who came are still there, cohort by cohort, and for how long."""
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from sojourn.core import MissingTable
 from sojourn.dashboard.boards import grain_of, metric, published
 from sojourn.dashboard.figures import curve_chart, triangle_chart
 from sojourn.dashboard.filters import Filters
+from sojourn.dashboard.numbers import figure_text
 from sojourn.dashboard.pages._shared import EDGES, channels, definition_of, heading, no_metric, style_of, unit_of
 from sojourn.dashboard.parts import Drawn, Part, Tile, View, nothing
 from sojourn.dashboard.reader import Reader
-from sojourn.evaluate.formats import number_text
 from sojourn.metrics import METRICS
 
 Z = 1.959964
 TOO_YOUNG = "No cohort is old enough for one more period to be over. Choose a shorter period, or come back later."
 KEY_AGES = {"day": (1, 7, 28), "week": (1, 4, 8, 12), "month": (1, 3, 6)}
 SHOWN_COHORTS = {"day": 60, "week": 26, "month": 24}
+COHORTS = (
+    "Of the cohorts that began between From and To; without a first day, of the latest "
+    + ", ".join(f"{most} {grain}s" for grain, most in SHOWN_COHORTS.items())
+    + "."
+)
 
 
-def cohort_table(reader: Reader, filters: Filters, name: str) -> pl.DataFrame:
-    """`cohort`, `age` and the figures of a cohort metric, of the cohorts that began between the filters' days."""
+def cohort_table(reader: Reader, filters: Filters, name: str, *, by: Sequence[str] = ()) -> pl.DataFrame:
+    """`by`, `cohort`, `age` and the figures of a cohort metric, of the cohorts that began between the filters' days.
+
+    Without a first day, of the latest `SHOWN_COHORTS`, whatever they are parted by: all parts of the page tell of the
+    same users.
+    """
     grain = grain_of(reader, filters)
-    table = metric(reader, name, filters, by=["cohort", "age"], ever=True).drop("start")
-    first, last = filters.start, filters.end
-    if first is not None:
-        table = table.filter(pl.col("cohort") >= first)
-    if last is not None:
-        table = table.filter(pl.col("cohort") <= last)
-    cohorts = table["cohort"].unique().sort().tail(SHOWN_COHORTS[grain] if first is None else len(table))
-    return table.filter(pl.col("cohort").is_in(cohorts.implode())).sort("cohort", "age")
+    table = between(metric(reader, name, filters, by=[*by, "cohort", "age"], ever=True).drop("start"), filters)
+    cohorts = table["cohort"].unique().sort().tail(SHOWN_COHORTS[grain] if filters.start is None else len(table))
+    return table.filter(pl.col("cohort").is_in(cohorts.implode())).sort("cohort", "age", *by)
+
+
+def between(table: pl.DataFrame, filters: Filters) -> pl.DataFrame:
+    """The rows of cohorts that began between the filters' days."""
+    if filters.start is not None:
+        table = table.filter(pl.col("cohort") >= filters.start)
+    if filters.end is not None:
+        table = table.filter(pl.col("cohort") <= filters.end)
+    return table
 
 
 def by_age(table: pl.DataFrame, *, by: list[str] | None = None) -> pl.DataFrame:
@@ -82,7 +97,7 @@ def _curve(reader: Reader, filters: Filters) -> Drawn:
     if shown.is_empty():
         return nothing(TOO_YOUNG)
     figure = curve_chart(shown, x="age", x_title=f"{grain.capitalize()}s since the first")
-    said = f"Retention falls to {number_text(shown['value'][-1], style='percent')} at {grain} {shown['age'][-1]}."
+    said = f"Retention falls to {figure_text(shown['value'][-1], style='percent')} at {grain} {shown['age'][-1]}."
     return Drawn(table, figure, said=said)
 
 
@@ -90,11 +105,7 @@ def _curves_by_channel(reader: Reader, filters: Filters) -> Drawn:
     if not published(reader, "retention"):
         return nothing(no_metric("retention", reader))
     channel = reader.spec.channel
-    table = metric(reader, "retention", filters, by=[channel, "cohort", "age"], ever=True).drop("start")
-    if filters.start is not None:
-        table = table.filter(pl.col("cohort") >= filters.start)
-    if filters.end is not None:
-        table = table.filter(pl.col("cohort") <= filters.end)
+    table = cohort_table(reader, filters, "retention", by=[channel])
     found = by_age(table, by=[channel]).filter(pl.col("age") > 0)
     if found.is_empty():
         return nothing(TOO_YOUNG)
@@ -117,7 +128,7 @@ def _brackets(reader: Reader, filters: Filters) -> Drawn:
     ):
         try:
             by = ["age", "bracket"] if name == "bracket_retention" else ["age"]
-            table = metric(reader, name, filters, by=["cohort", *by], ever=True, grain="day")
+            table = between(metric(reader, name, filters, by=["cohort", *by], ever=True, grain="day"), filters)
         except MissingTable:
             continue
         mature = table.filter(pl.col("mature"))
@@ -130,7 +141,9 @@ def _brackets(reader: Reader, filters: Filters) -> Drawn:
         )
     if not rows or sum(part.height for part in rows) == 0:
         return nothing(
-            "Bracket and unbounded retention have no cohort that is over yet. Make them: sojourn metrics backfill"
+            "Bracket and unbounded retention have no cohort between these days that is over yet. Choose earlier days."
+            if filters.start or filters.end
+            else "Bracket and unbounded retention have no cohort that is over yet. Make them: sojourn metrics backfill"
         )
     table = pl.concat(rows)
     cells = {"kind": heading("measure"), "days": heading("days"), "share": heading("share", "percent"),
@@ -150,13 +163,13 @@ def _tiles(reader: Reader, filters: Filters) -> list[Tile]:
             continue
         users = float(cohorts["denominator"].sum())
         share = float(cohorts["numerator"].sum()) / users
-        told = f"of {number_text(users)} users in {cohorts.height} cohorts"
+        told = f"of {figure_text(users)} users in {cohorts.height} cohorts"
         label = f"{grain.capitalize()} {age} retention"
         values = cohorts["value"].to_list()
         tiles.append(
             Tile(
                 label,
-                number_text(share, style="percent"),
+                figure_text(share, style="percent"),
                 against=told,
                 line=values,
                 definition=definition_of("retention"),
@@ -174,8 +187,8 @@ RETENTION = View(
             "curve",
             "Retention by age",
             (
-                "Active users of age a / users whose age a is over, over all cohorts; the band is "
-                f"Wilson's 95 % interval. {EDGES}"
+                "Active users of age a / users whose age a is over; the band is Wilson's 95 % interval. "
+                f"{COHORTS} {EDGES}"
             ),
             _curve,
             "half",
@@ -183,7 +196,7 @@ RETENTION = View(
         Part(
             "by_channel",
             "Retention by channel",
-            f"The same, by the channel through which users came. {EDGES}",
+            f"The same, of the same cohorts, by the channel through which users came. {EDGES}",
             _curves_by_channel,
             "half",
         ),
@@ -194,7 +207,8 @@ RETENTION = View(
             "Brackets and unbounded",
             (
                 f"Bracket: {METRICS['bracket_retention'].formula}. Unbounded: "
-                f"{METRICS['unbounded_retention'].formula}. {EDGES}"
+                f"{METRICS['unbounded_retention'].formula}. Of all cohorts of days that began between From and To. "
+                f"{EDGES}"
             ),
             _brackets,
         ),

@@ -9,9 +9,10 @@ from sojourn.dashboard.figures import blank, day_words, words
 from sojourn.dashboard.filters import Filters
 from sojourn.dashboard.history import HISTORY, bucket_of, user_events
 from sojourn.dashboard.homes import OTHERS
+from sojourn.dashboard.numbers import figure_text
 from sojourn.dashboard.parts import Cell, Drawn, Part, Tile, View, nothing
 from sojourn.dashboard.reader import Reader
-from sojourn.dashboard.scores import PREDICTIONS, at_risk, latest_scores, user_scores
+from sojourn.dashboard.scores import PREDICTIONS, at_risk, latest_scores, user_reasons, user_scores
 from sojourn.evaluate.formats import number_text
 from sojourn.evaluate.theme import COLORS, color_of
 
@@ -45,18 +46,18 @@ def _tiles(reader: Reader, filters: Filters) -> list[Tile]:
     unit = reader.spec.unit
     tiles = [
         Tile("Last seen", day_words(days.max(), "day"), against=f"first on {day_words(days.min(), 'day')}"),  # type: ignore[arg-type]
-        Tile("Active days", number_text(float(days.n_unique()))),
-        Tile("Events", number_text(float(events.height))),
+        Tile("Active days", figure_text(float(days.n_unique()))),
+        Tile("Events", figure_text(float(events.height))),
     ]
     if spend is not None:
-        tiles.append(Tile("Net spend", number_text(spend, unit=unit)))
+        tiles.append(Tile("Net spend", figure_text(spend, unit=unit)))
     if reader.has(PREDICTIONS):
-        scores, row = latest_scores(reader), user_scores(reader, filters.user)
+        scores, row = latest_scores(reader, Filters()), user_scores(reader, filters.user)
         if row.height:
-            low, high = (number_text(row[f"{scores.value}_{end}"][0], unit=unit) for end in ("low", "high"))
+            low, high = (figure_text(row[f"{scores.value}_{end}"][0], unit=unit) for end in ("low", "high"))
             value, risk = (
-                number_text(row[scores.value][0], unit=unit),
-                number_text(row[scores.risk][0], style="percent"),
+                figure_text(row[scores.value][0], unit=unit),
+                figure_text(row[scores.risk][0], style="percent"),
             )
             tiles.append(Tile(f"Predicted spend, {scores.horizon_days} days", value, against=f"{low} to {high}"))
             tiles.append(Tile("Chance to slip away", risk, against=f"within {scores.churn_days} days"))
@@ -108,8 +109,7 @@ def _recent(reader: Reader, filters: Filters) -> Drawn:
     names = {"ts": "Time (UTC)", "event": "Event", "item_id": "Item", "push_id": "Push", "order_id": "Order"}
     cells = {name: amount if name == "amount" else Cell(names.get(name, words(name))) for name in told.columns}
     cells["event"] = Cell("Event", told=lambda row: words(row["event"]))
-    note = f"The latest {min(15, told.height)} of {told.height}; the CSV holds them all."
-    return Drawn(told, cells=cells, shown=15, note=note)
+    return Drawn(told, cells=cells, shown=15)
 
 
 def _suggestions(reader: Reader, filters: Filters) -> Drawn:
@@ -127,6 +127,38 @@ def _suggestions(reader: Reader, filters: Filters) -> Drawn:
     return Drawn(table.head(10), cells=cells, note=note)
 
 
+def _why(reader: Reader, filters: Filters) -> Drawn:
+    if filters.user is None:
+        return nothing(CHOOSE)
+    table = user_reasons(reader, filters.user)
+    if table.is_empty():
+        return nothing(
+            "The reasons were worked out for the users of whom most is expected, and this is none of them, or was "
+            "predicted without trees. For more: sojourn ltv score --models ./models --reasons 100000"
+        )
+    cells = {
+        "prediction": Cell("Prediction", told=lambda row: prediction_words(row["prediction"])),
+        "words": Cell("Because of"),
+        "value": Cell("This user", "number", told=lambda row: number_text(row["value"])),
+        "push": Cell("Pushes it", "change", 0, told=lambda row: _pushed(row["push"])),
+    }
+    return Drawn(table, cells=cells, shown=16, said="What pushed each prediction up or down, largest first.")
+
+
+def _pushed(push: float) -> str:
+    return f"{'up' if push > 0 else 'down'} {number_text(abs(push), style='percent', digits=0)}"
+
+
+def prediction_words(name: str) -> str:
+    """A column of the predictions as a reader says it.
+
+    >>> prediction_words("ltv_90"), prediction_words("churn_prob_30")
+    ('Spend, 90 days', 'Slipping away, 30 days')
+    """
+    what, _, days = name.rpartition("_")
+    return f"{'Slipping away' if what.startswith('churn') else 'Spend'}, {days} days"
+
+
 def _reasons(reader: Reader, filters: Filters) -> Drawn:
     if filters.user is None:
         return nothing(CHOOSE)
@@ -137,8 +169,8 @@ def _reasons(reader: Reader, filters: Filters) -> Drawn:
         return nothing(f"User '{filters.user}' has no features: they were not there on the day of scoring.")
     cells = {
         "feature": Cell("What was known of the user"),
-        "user": Cell("This user", "number", told=lambda row: number_text(row["user"])),
-        "median": Cell("Median user", "number", told=lambda row: number_text(row["median"])),
+        "user": Cell("This user", "number", told=lambda row: figure_text(row["user"])),
+        "median": Cell("Median user", "number", told=lambda row: figure_text(row["median"])),
         "below": Cell("Share of users below", "percent", 0),
     }
     return Drawn(table, cells=cells, shown=SHOWN_FEATURES, said="Where this user stands among all others.")
@@ -209,6 +241,15 @@ USERS = View(
             "half",
         ),
         Part(
+            "why",
+            "Why these predictions",
+            "What each feature adds to the score of the trees that made the prediction (its SHAP value), as a share of "
+            "all that features add or take for this user, the largest first. Up: the prediction is higher for it than "
+            "the average user's. Models without trees have no such reasons. It explains the model, not the user.",
+            _why,
+            "half",
+        ),
+        Part(
             "reasons",
             "What sets them apart",
             (
@@ -217,7 +258,6 @@ USERS = View(
                 "unusual, not what caused the prediction."
             ),
             _reasons,
-            "half",
         ),
     ),
     tiles=_tiles,

@@ -5,13 +5,13 @@ from datetime import date, timedelta
 
 import polars as pl
 
-from sojourn.core import MissingTable
+from sojourn.core import EmptyInput, MissingTable
 from sojourn.dashboard.figures import bar_chart, words
 from sojourn.dashboard.filters import Filters
+from sojourn.dashboard.numbers import figure_text
 from sojourn.dashboard.parts import Cell, Drawn, Part, Tile, View, nothing
 from sojourn.dashboard.reader import Reader
-from sojourn.dashboard.scores import PREDICTIONS, Scores, at_risk, latest_scores, score_days, scores_of, value_cube
-from sojourn.evaluate.formats import number_text
+from sojourn.dashboard.scores import PREDICTIONS, Scores, at_risk, days_between, latest_scores, scores_of, value_cube
 
 Make = Callable[[Reader, Filters], Drawn]
 RISK = (
@@ -27,27 +27,32 @@ VALUE_RULE = (
 def _tiles(reader: Reader, filters: Filters) -> list[Tile]:
     if not reader.has(PREDICTIONS):
         return []
+    try:
+        days_between(reader, filters)
+    except EmptyInput:  # every panel says so
+        return []
     scores, cube = value_cube(reader, filters)
     users, value, low, high = (float(cube[name].sum() or 0) for name in ("users", "value", "low", "high"))
     risk_users, risk_value = float(cube["risk_users"].sum() or 0), float(cube["risk_value"].sum() or 0)
-    unit, days = reader.spec.unit, scores.horizon_days
+    unit, horizon = reader.spec.unit, scores.horizon_days
     top = float(cube.filter(pl.col("decile") == 1)["value"].sum() or 0)
     shown = (
-        number_text(users),
-        number_text(value, unit=unit),
-        number_text(value / users if users else None, unit=unit),
+        figure_text(users),
+        figure_text(value, unit=unit),
+        figure_text(value / users if users else None, unit=unit),
     )
-    held = number_text(top / value if value else None, style="percent")
-    told = f"scored as of {scores.as_of}"
-    spread = f"users' ranges sum to {number_text(low, unit=unit)} to {number_text(high, unit=unit)}"
+    held = figure_text(top / value if value else None, style="percent")
+    days = len(days_between(reader, filters))
+    told = f"as of {scores.as_of}" + (f", the newest of {days} days of scoring" if days > 1 else "")
+    spread = f"users' ranges sum to {figure_text(low, unit=unit)} to {figure_text(high, unit=unit)}"
     return [
         Tile("Users scored", shown[0], against=told, definition=VALUE_RULE),
-        Tile(f"Predicted spend, {days} days", shown[1], against=spread, definition=VALUE_RULE),
-        Tile("Predicted spend per user", shown[2], against=f"in {days} days", definition=VALUE_RULE),
+        Tile(f"Predicted spend, {horizon} days", shown[1], against=spread, definition=VALUE_RULE),
+        Tile("Predicted spend per user", shown[2], against=f"in {horizon} days", definition=VALUE_RULE),
         Tile("Held by the top tenth", held, against="of predicted spend"),
         Tile(
-            "Spenders at risk", number_text(risk_users), definition=RISK,
-            against=f"{number_text(risk_value, unit=unit)} of predicted spend",
+            "Spenders at risk", figure_text(risk_users), definition=RISK,
+            against=f"{figure_text(risk_value, unit=unit)} of predicted spend",
         ),
     ]  # fmt: skip
 
@@ -59,14 +64,18 @@ def _deciles(reader: Reader, filters: Filters) -> Drawn:
     table = cube.select("decile", "users", "value", per_user=pl.col("value") / pl.col("users"))
     figure = bar_chart(
         table.select(decile=pl.col("decile").cast(pl.String), value="per_user"), x="decile", style="number",
-        unit=reader.spec.unit, x_title="Tenth of all scored users, the most valuable first",
+        unit=reader.spec.unit, x_title="Tenth of users, the most valuable first",
     )  # fmt: skip
-    figure.update_yaxes(title_text=f"Predicted spend per user, {scores.horizon_days} days")
-    return Drawn(table, figure, said="Predicted spend per user by tenth of users, the most valuable first.")
+    return Drawn(
+        table,
+        figure,
+        note=f"Predicted spend per user in {scores.horizon_days} days.",
+        said="Predicted spend per user by tenth of users, the most valuable first.",
+    )
 
 
 def _observed(reader: Reader, filters: Filters) -> Drawn:
-    found = _judged(reader)
+    found = _judged(reader, filters)
     if found is None:
         return nothing(
             "No forecast is old enough to be judged: its days are not over yet. It will appear here once they are."
@@ -86,7 +95,7 @@ def _observed(reader: Reader, filters: Filters) -> Drawn:
     )
     ratio = float(table["observed"].sum()) / float(table["predicted"].sum() or 1)
     told = (
-        f"Scored as of {scores.as_of}: all users together spent {number_text(ratio, style='percent')} of the forecast."
+        f"Scored as of {scores.as_of}: all users together spent {figure_text(ratio, style='percent')} of the forecast."
     )
     note = (
         f"{told} All users: a forecast of the past is not parted by filters."
@@ -96,12 +105,12 @@ def _observed(reader: Reader, filters: Filters) -> Drawn:
     return Drawn(table, figure, said=told, note=note)
 
 
-def _judged(reader: Reader) -> tuple[Scores, date] | None:
-    """The newest predictions with a horizon that is over, and the end of it."""
+def _judged(reader: Reader, filters: Filters) -> tuple[Scores, date] | None:
+    """The newest predictions between the filters' days with a horizon that is over, and the end of it."""
     if not reader.has(PREDICTIONS) or not reader.has("events"):
         return None
     known = date.fromisoformat(reader.warehouse.places("events")[-1]["day"]) + timedelta(days=1)
-    for as_of in reversed(score_days(reader)):
+    for as_of in reversed(days_between(reader, filters)):
         columns = reader.warehouse.engine.columns(
             f"SELECT * FROM {reader.warehouse.relation(PREDICTIONS, only=[{'as_of': str(as_of)}])}"
         )
@@ -137,13 +146,12 @@ def _list(reader: Reader, filters: Filters) -> Drawn:
     cells = {
         "user_id": Cell("User"),
         **{dim: _dim_cell(dim) for dim in dims},
-        "value": Cell(f"Predicted spend, {scores.horizon_days} days", "number", 2, unit),
-        "low": Cell("Low", "number", 2, unit),
-        "high": Cell("High", "number", 2, unit),
+        "value": Cell(f"Predicted spend, {scores.horizon_days} days", "number", None, unit),
+        "low": Cell("Low", "number", None, unit),
+        "high": Cell("High", "number", None, unit),
         "risk": Cell(f"Chance to slip away, {scores.churn_days} days", "percent", 0),
     }
-    note = f"{number_text(float(min(12, table.height)))} of {number_text(float(table.height))}; the CSV holds them all."
-    return Drawn(table, cells=cells, said="The most valuable users at risk.", note=note)
+    return Drawn(table, cells=cells, said="The most valuable users at risk.")
 
 
 def _dim_cell(dim: str) -> Cell:
@@ -158,9 +166,9 @@ def _top(reader: Reader, filters: Filters) -> Drawn:
     cells = {
         "decile": Cell("Tenth", "number", 0),
         "users": Cell("Users", "number", 0),
-        "value": Cell(f"Predicted spend, {scores.horizon_days} days", "number", 0, reader.spec.unit),
+        "value": Cell(f"Predicted spend, {scores.horizon_days} days", "number", None, reader.spec.unit),
         "risk_users": Cell("At risk", "number", 0),
-        "risk_value": Cell("Spend at risk", "number", 0, reader.spec.unit),
+        "risk_value": Cell("Spend at risk", "number", None, reader.spec.unit),
     }
     return Drawn(table, cells=cells, said="Users, value and risk by tenth.")
 
@@ -170,8 +178,8 @@ def _needs_scores(make: Make) -> Make:
 
     def made(reader: Reader, filters: Filters) -> Drawn:
         try:
-            latest_scores(reader)
-        except MissingTable as mistake:
+            latest_scores(reader, filters)
+        except (EmptyInput, MissingTable) as mistake:
             return nothing(str(mistake))
         return make(reader, filters)
 
@@ -204,5 +212,5 @@ VALUE = View(
         Part("tenths", "Value and risk by tenth", f"{VALUE_RULE} {RISK}", _needs_scores(_top)),
     ),
     tiles=_tiles,
-    controls=("channel", "segment"),
+    controls=("from", "to", "channel", "segment"),
 )

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 from uuid import uuid4
 
-from sojourn.core import BadInput, EngineError, Unreachable, need
+from sojourn.core import BadInput, EngineError, SojournError, Unreachable, UnreadableSource, need
 from sojourn.events import Finding
 from sojourn.operate.publishing.batch import (
     Batch,
@@ -313,11 +313,20 @@ class ClickHouse:
             module = need("clickhouse_connect", extra="serve", for_="Publishing to ClickHouse")
             if self._spec.is_embedded:
                 need("chdb", extra="serve", for_="The embedded ClickHouse")
-                self._spec.path.parent.mkdir(parents=True, exist_ok=True)
-                self._open = module.get_client(interface="chdb", path=str(self._spec.path))
+                self._open = self._embedded(module)
             else:
                 self._open = module.get_client(dsn=self._spec.with_password(), autogenerate_session_id=False)
         return self._open
+
+    def _embedded(self, module: Any) -> Any:
+        try:
+            self._spec.path.parent.mkdir(parents=True, exist_ok=True)
+            return module.get_client(interface="chdb", path=str(self._spec.path))
+        except Exception as fault:  # chdb has no exceptions of its own
+            raise UnreadableSource(
+                f"The folder {self._spec.path} cannot be opened as an embedded ClickHouse: {_first_line(fault)}. "
+                f"End what has it open, mend its rights, or give [publish.{self._spec.name}] another url."
+            ) from fault
 
     def _close(self) -> None:
         if self._open is not None:
@@ -343,6 +352,8 @@ class ClickHouse:
         module = need("clickhouse_connect.driver.exceptions", extra="serve", for_="Publishing to ClickHouse")
         try:
             yield
+        except SojournError:
+            raise
         except (OSError, module.OperationalError) as fault:
             raise Unreachable(
                 f"ClickHouse at {self._spec.place} did not answer: {_first_line(fault)}. What stood there stands. Mend "
@@ -388,4 +399,5 @@ def _is_nested(kind: str) -> bool:
 
 
 def _first_line(fault: BaseException) -> str:
-    return str(fault).strip().splitlines()[0].rstrip(".") if str(fault).strip() else type(fault).__name__
+    first = (str(fault).strip().splitlines() or [type(fault).__name__])[0]
+    return first.partition(", Stack trace")[0].rstrip(".")

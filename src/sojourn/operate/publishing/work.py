@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from sojourn.operate.publishing.batch import Publisher, Sent, batches_of
+from sojourn.operate.publishing.record import remember
 from sojourn.operate.publishing.spec import PublishSpec
 from sojourn.warehouse import Warehouse
 from sojourn.warehouse.locks import exclusive
@@ -50,6 +51,7 @@ def publish(warehouse: Warehouse, *, spec: PublishSpec, day: date | None = None)
     """
     for table in spec.tables:
         warehouse.relation(table)
+    remember(warehouse, spec)
     with open_place(warehouse, spec) as publisher:
         return Published(spec, tuple(publisher.publish(batches_of(warehouse, spec.tables, day=day))))
 

@@ -1,14 +1,15 @@
 """The app: users by id, rows to score, and whether it is well."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
 from sojourn import __version__
-from sojourn.core import BadSpec, need
+from sojourn.core import BadInput, BadSpec, SojournError, need, say
 from sojourn.operate.publishing.spec import PublishSpec
 from sojourn.operate.serving.door import SizeLimit, add_sentences, is_token, problem
 from sojourn.operate.serving.scoring import Scorer, feature_kinds
@@ -27,9 +28,10 @@ class Problem(BaseModel):
 
 
 class Health(BaseModel):
-    """The process is up."""
+    """The process is up: `ok`, or `degraded` where what it serves from does not answer, which `error` tells."""
 
-    status: str
+    status: Literal["ok", "degraded"]
+    error: str | None = None
 
 
 class Ready(BaseModel):
@@ -51,6 +53,9 @@ def make_app(warehouse: Warehouse, *, spec: ServeSpec, published: Mapping[str, P
 
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
+        fault = await _fault_of(source)
+        if fault is not None:
+            say(f"sojourn: {fault} Until then every request for a user is answered with 503.")
         yield
         await source.close()
 
@@ -67,10 +72,37 @@ def make_app(warehouse: Warehouse, *, spec: ServeSpec, published: Mapping[str, P
     return app
 
 
-def run_app(app: Any, *, host: str, port: int) -> None:
-    """Serve the app until the process is told to end. Addresses are not logged: they hold users' ids."""
+def run_app(app: Any, *, host: str, port: int, ready: Callable[[str], None] = lambda _: None) -> None:
+    """Serve the app until the process is told to end. Addresses are not logged: they hold users' ids.
+
+    `ready` is called with the address once the port is ours; port 0 is any that is free. Raises `BadInput` when the
+    port is taken, or is not one of this machine.
+    """
     uvicorn = need("uvicorn", extra="serve", for_="sojourn serve")
-    uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False, server_header=False)
+    with _listening(host, port) as listening:
+        ready(f"http://{host}:{listening.getsockname()[1]}")
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, server_header=False))
+        server.run(sockets=[listening])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as fault:
+        raise BadInput(
+            f"sojourn serve cannot listen at {host}:{port}: {(fault.strerror or str(fault)).lower()}. Choose another "
+            f"with --port, or end what is using it."
+        ) from fault
+
+
+async def _fault_of(source: Source) -> str | None:
+    """Why no user can be served just now, in a sentence; None where they can."""
+    try:
+        await source.places()
+    except SojournError as fault:
+        return str(fault)
+    return None
 
 
 def _scorer(warehouse: Warehouse, models: str) -> Scorer:
@@ -110,10 +142,11 @@ def _guards(token: str | None) -> list[Any]:
 
 
 def _add_states(app: "FastAPI", source: Source, scorer: Scorer | None) -> None:
-    @app.get("/health", tags=["state"])
+    @app.get("/health", tags=["state"], response_model_exclude_none=True)
     async def health() -> Health:
-        """Whether the process is up; nothing behind it is asked."""
-        return Health(status="ok")
+        """Whether the process is up, and whether what it serves from answers."""
+        fault = await _fault_of(source)
+        return Health(status="ok" if fault is None else "degraded", error=fault)
 
     @app.get("/ready", tags=["state"], responses=_may_fail(503))
     async def ready() -> Ready:

@@ -16,6 +16,8 @@ from sojourn.warehouse.engine import literal
 
 # How long what is latest, or live, is taken to be so.
 FRESH_S = 1.0
+# How long a request waits for Redis.
+PATIENCE_S = 2.0
 
 
 class Source(Protocol):
@@ -86,7 +88,8 @@ class FromRedis:
         self._spec = spec
         module = need("redis.asyncio", extra="serve", for_="Serving from Redis")
         self._faults = need("redis.exceptions", extra="serve", for_="Serving from Redis")
-        self._client = module.Redis.from_url(spec.with_password(), decode_responses=True)
+        waits = {"socket_connect_timeout": PATIENCE_S, "socket_timeout": PATIENCE_S}
+        self._client = module.Redis.from_url(spec.with_password(), decode_responses=True, **waits)
         self._live: tuple[float, dict[str, Any]] | None = None
 
     async def user(self, user_id: str) -> str | None:
