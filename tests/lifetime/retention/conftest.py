@@ -19,7 +19,7 @@ SMALL = RetentionSpec(
     folds=2,
     replicates=40,
     effect_days=40,
-    effect_step_days=2,
+    effect_step_days=3,
     boost=FAST,
 )
 

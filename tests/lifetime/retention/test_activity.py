@@ -85,7 +85,7 @@ def test_being_active_is_what_the_condition_says(app):
 
 
 def test_decisions_are_rows_whose_day_was_decided(app):
-    found = decision_table(app, spec=SMALL.with_changes(effect_days=6), end=date(2025, 4, 1))
+    found = decision_table(app, spec=SMALL.with_changes(effect_days=6, effect_step_days=2), end=date(2025, 4, 1))
     assert found["propensity_ahead"].list.first().null_count() == 0
     assert found["as_of"].unique().sort().to_list() == [date(2025, 3, 27), date(2025, 3, 29), date(2025, 3, 31)]
     last = found.filter(pl.col("as_of") == date(2025, 3, 31))
