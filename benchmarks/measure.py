@@ -51,11 +51,15 @@ def python(code: str, *arguments: str) -> Cost:
     return child([sys.executable, "-c", code, *arguments])
 
 
-def arguments(what: str) -> argparse.Namespace:
-    """The two options of every benchmark: `quick` and `json`."""
+def arguments(what: str, *, keeps: bool = False) -> argparse.Namespace:
+    """The two options of every benchmark, `quick` and `json`; with `keeps` also `keep`, for one that takes long."""
     parser = argparse.ArgumentParser(description=what)
     parser.add_argument("--quick", action="store_true", help="small data, done within a minute")
     parser.add_argument("--json", type=Path, metavar="PATH", help="also write the figures here")
+    if keeps:
+        parser.add_argument(
+            "--keep", type=Path, metavar="PATH", help="write each part here when done, and go on from those of before"
+        )
     return parser.parse_args()
 
 
