@@ -3,7 +3,8 @@
 Run it as `python -m benchmarks.lifetime`. The parts are programs of their own and may be run alone: how fast purchase
 processes learn (`lifetime_process`), value models beside their baselines (`ltv`), refunds forecast apart
 (`lifetime_refunds`), users' distributions (`lifetime_distributions`), sums over cohorts (`lifetime_cohorts`), the
-network (`lifetime_network`), daily activity (`lifetime_retention`), effects beside the known truth (`lifetime_uplift`).
+network (`lifetime_network`), daily activity (`lifetime_retention`), CDNOW, the mobile game and Hillstrom's experiment
+(`lifetime_recipes`), effects beside the known truth (`lifetime_uplift`).
 With `--json` all tables go into one file.
 """
 
@@ -17,6 +18,7 @@ PARTS = (
     "lifetime_cohorts",
     "lifetime_network",
     "lifetime_retention",
+    "lifetime_recipes",
     "lifetime_uplift",
 )
 
