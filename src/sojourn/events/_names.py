@@ -168,9 +168,14 @@ BROUGHT_BACK = (
     *("refund", "refunded", "refunds", "return", "returned", "returns", "chargeback", "charge_back", "chargebacks"),
     *("reversal", "reversed", "reverse", "credit_note", "credit_memo", "creditnote", "money_back", "clawback"),
 )
+CANCELLED = ("cancel", "canceled", "cancelled", "cancellation", "cancelation")
 CAME_TO_NOTHING = (
-    *("cancel", "canceled", "cancelled", "cancellation", "cancelation", "void", "voided", "failed", "failure"),
-    *("declined", "rejected", "unpaid", "abandoned", "expired", "denied", "error", "aborted"),
+    *("void", "voided", "failed", "failure", "fail", "unavailable", "timed_out", "blocked", "uncollectible"),
+    *("declined", "rejected", "unpaid", "abandoned", "expired", "denied", "error", "aborted", "unsuccessful"),
+)
+WAITING = (
+    *("pending", "incomplete", "awaiting", "awaiting_payment", "pending_payment", "payment_pending", "waiting"),
+    *("requires_payment_method", "requires_action", "requires_confirmation", "draft", "not_paid"),
 )
 BOUGHT = (
     "purchase",
@@ -186,6 +191,7 @@ BOUGHT = (
     "payment",
 )
 QUALIFIERS = (
+    "wc",
     "order",
     "purchase",
     "product",
@@ -207,8 +213,9 @@ KIND = (
     *("movement", "movement_type", "operation", "operation_type", "payment_type", "activity", "activity_type"),
 )
 STATE = ("status", "state", "*_status", "*_state")
-IS_BACK = ("is_return", "is_refund", "is_returned", "is_refunded", "is_chargeback", "return_flag", "refund_flag")
-IS_STATE = ("returned", "refunded", "is_cancelled", "is_canceled", "cancelled", "canceled", "chargeback", "voided")
+IS_BACK = ("is_return", "is_refund", "is_chargeback", "return_flag", "refund_flag")
+IS_STATE = ("is_cancelled", "is_canceled", "cancelled", "canceled", "voided", "failed", "is_failed", "is_void")
+IS_TAKEN_BACK = ("returned", "refunded", "is_returned", "is_refunded", "was_returned", "was_refunded", "chargeback")
 DOCUMENT = (
     "invoice",
     "invoice_no",
@@ -219,14 +226,46 @@ DOCUMENT = (
     "order_id",
     "receipt_no",
 )
-TAKEN_OFF = (
-    "refund_amount",
-    "refunded_amount",
-    "amount_refunded",
-    "return_amount",
-    "returned_amount",
-    "total_refunded",
+# Numbers of an order, a payment or a line: rows that bear one of their own are no other row's return.
+OWN_ID = (
+    *(
+        "id",
+        "transaction_id",
+        "txn_id",
+        "trans_id",
+        "trx_id",
+        "payment_id",
+        "charge_id",
+        "event_id",
+        "order",
+        "sale_id",
+    ),
+    *("receipt_id", "basket_id", "ticket_id", "ticket_no", "transaction_no", "transaction_number", "receipt", "uuid"),
+    *("order_uuid", "order_code", "order_ref", "reference", "row_id", "line_id", "booking_id", "purchase_id"),
 )
+TAKEN_OFF = (
+    *("refund_amount", "refunded_amount", "amount_refunded", "return_amount", "returned_amount", "total_refunded"),
+    *("refund_total", "refund_value", "refunded_total", "refunded_value", "amount_returned", "refund_usd", "refund"),
+    *("refunds", "refunded", "total_refund", "total_refunds", "order_refund", "amount_refund", "returned_value"),
+)
+
+
+def quoted(name: str) -> str:
+    """A column within SQL that stands in single quotes of a shell.
+
+    >>> quoted("total"), quoted("Refunded Amount")
+    ('total', '"Refunded Amount"')
+    """
+    return name if re.fullmatch(r"[A-Za-z_]\w*", name) else '"' + name.replace('"', '""') + '"'
+
+
+def escaped(name: str) -> str:
+    r"""A column within SQL that stands in double quotes of a shell.
+
+    >>> escaped("total"), escaped("Amount EUR")
+    ('total', '\\"Amount EUR\\"')
+    """
+    return quoted(name).replace('"', '\\"')
 
 
 def matching(patterns: Iterable[str], columns: dict[str, str]) -> list[str]:
@@ -239,16 +278,18 @@ def matching(patterns: Iterable[str], columns: dict[str, str]) -> list[str]:
 
 
 def meaning(word: str) -> str | None:
-    """What a word says of a row: 'bought', 'back', 'nothing' (it was called off), 'unbought' (a view), or None.
+    """What a word says of a row: 'bought', 'back', 'cancelled', 'nothing' (it failed), 'unbought' (a view), or None.
 
     >>> [meaning(word) for word in ("Partial Refund", "Add to cart", "order_cancelled", "SALE", "returning visitor")]
-    ['back', 'unbought', 'nothing', 'bought', None]
+    ['back', 'unbought', 'cancelled', 'bought', None]
     """
     plain = re.sub(r"[^a-z0-9]+", "_", snake(word)).strip("_")
     for name, words in (
         ("unbought", NOT_BOUGHT),
         ("back", BROUGHT_BACK),
+        ("cancelled", CANCELLED),
         ("nothing", CAME_TO_NOTHING),
+        ("waiting", WAITING),
         ("bought", BOUGHT),
     ):
         if plain in words:
@@ -260,3 +301,12 @@ def meaning(word: str) -> str | None:
         parts = parts[:-1]
     rest = "_".join(parts)
     return meaning(rest) if rest != plain else None
+
+
+def is_part(word: str) -> bool:
+    """Whether a word says that a part went back, not all.
+
+    >>> is_part("partially_refunded"), is_part("Refunded")
+    (True, False)
+    """
+    return any(part.startswith(("partial", "teil")) for part in snake(word).split("_"))

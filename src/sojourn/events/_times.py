@@ -50,6 +50,13 @@ def instant(look: Look, reading: Reading, *, kind: str, zone: str) -> TimeReadin
     return _from_text(look, reading, text=sql if kind == "VARCHAR" else f"CAST({sql} AS VARCHAR)", zone=zone)
 
 
+def time_of(look: Look, reading: Reading, *, kind: str, declared: str | None, zone: str) -> TimeReading:
+    """Read a column by the declared format where there is one and it can be, else as `instant` does."""
+    if declared is not None and (kind == "VARCHAR" or declared in EPOCHS):
+        return declared_instant(reading, time_format=declared, zone=zone)
+    return instant(look, reading, kind=kind, zone=zone)
+
+
 def date_and_clock(look: Look, names: Sequence[str]) -> tuple[str, str] | None:
     """Of two columns the one of dates and the one of clock times, where they are just that."""
     if len(names) != 2:
