@@ -51,7 +51,7 @@ def _ingest(
     ] = None,
     time_zone: Annotated[str | None, typer.Option(help="Zone of times that carry none; UTC when left out.")] = None,
     time_format: Annotated[
-        str | None, typer.Option(help="Format of times, such as '%d/%m/%Y %H:%M'; s, ms, us.")
+        str | None, typer.Option(help="Format of times, such as '%d/%m/%Y %H:%M'; s, ms, us, ns.")
     ] = None,
     max_rejected_share: Annotated[
         float | None, typer.Option(help="Share of bad rows beyond which all is refused; 0.05 when left out.")

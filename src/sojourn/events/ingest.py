@@ -50,7 +50,7 @@ def ingest(warehouse: Warehouse, spec: IngestSpec, *, as_of: datetime) -> Ingest
     ):
         staged, forgotten = drop_forgotten(warehouse, read_into_stage(warehouse, spec, as_of=as_of), table=spec.table)
         rename_staged(warehouse, table=spec.table)
-        check_share(warehouse.engine, staged.faults, spec=spec, source=staged.source)
+        check_share(warehouse.engine, staged.faults, spec=spec, source=staged.source, columns=staged.columns.ours)
         lists = add_lists(warehouse.engine, spec, view=staged.plan.view)
         if staged.faults.rejected:
             store_faults(warehouse, staged.source)
