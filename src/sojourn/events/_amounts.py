@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sojourn.events._movements import Money, signed
-from sojourn.events._names import QUANTITY, TAKEN_OFF, UNIT_PRICE, matching
+from sojourn.events._names import QUANTITY, TAKEN_OFF, UNIT_PRICE, matching, without_currency
 from sojourn.events._numbers import TEXT, NumberReading, as_numbers, is_text, numbers_of
 from sojourn.events._reading import Reading
 from sojourn.events._refunds import less_refunds
@@ -43,7 +43,8 @@ def guess_amount(
     """
     total = guessed.get("amount")
     quantity = next(iter(matching(QUANTITY, dict(columns))), None)
-    price = next(iter(matching(UNIT_PRICE, dict(columns))), None) if total is None else None
+    prices = [*matching(UNIT_PRICE, dict(columns)), *matching(UNIT_PRICE, without_currency(columns))]
+    price = next(iter(prices), None) if total is None else None
     if total is None and price is None:
         return Guess(None, (NO_AMOUNT,))
     used = [*(total.uses if total is not None else [price]), *([quantity] if quantity is not None else [])]

@@ -10,8 +10,9 @@ from typing import Any
 
 from sojourn.core import BadSpec, EngineError, MissingColumn
 from sojourn.events._amounts import Guess, guess_amount, same_values
+from sojourn.events._meaning import meaning
 from sojourn.events._movements import MOST_WORDS
-from sojourn.events._names import GUESSED, KIND, candidates, matching, meaning, snake
+from sojourn.events._names import GUESSED, KIND, THINGS, candidates, escaped, matching, snake, without_currency
 from sojourn.events._numbers import NumberReading, numbers_of
 from sojourn.events._reading import Reading
 from sojourn.events._sources import Look
@@ -116,6 +117,8 @@ def _guess(spec: IngestSpec, found: Sequence[str], *, look: Look) -> tuple[dict[
         if name in spec.columns:
             continue
         likely = candidates(groups, columns)
+        if name == "amount" and not likely:
+            likely = candidates(groups, without_currency(columns))
         if len(likely) > 1 and name in (*NEEDED[spec.table], "amount", "event_id"):
             guessed[name], note = _settled(spec, name, likely, look=look)
             notes.append(note)
@@ -241,7 +244,8 @@ def _not_suggested(spec: IngestSpec, missing: Sequence[str], found: Sequence[str
             "header, or name them: --query "
             "\"SELECT column0 AS user_id, column1 AS ts FROM read_csv('FILE', header = false)\""
         )
-    near = get_close_matches(missing[0], [snake(name) for name in found], n=1, cutoff=0.6)
+    likely = [snake(name) for name in found if missing[0] != "user_id" or not THINGS.search(snake(name))]
+    near = get_close_matches(missing[0], likely, n=1, cutoff=0.6)
     example = next((name for name in found if near and snake(name) == near[0]), "THEIR COLUMN")
     return MissingColumn(
         f"Table {spec.table!r} needs {' and '.join(map(repr, missing))}, and no column of the source is named like it; "
@@ -250,7 +254,7 @@ def _not_suggested(spec: IngestSpec, missing: Sequence[str], found: Sequence[str
 
 
 def _ambiguous(spec: IngestSpec, name: str, likely: Sequence[str]) -> BadSpec:
-    both = " || ' ' || ".join(identifier(each) if re.search(r"\W", each) else each for each in likely)
+    both = " || ' ' || ".join(map(escaped, likely))
     joined = f' (or both: --map {name}="{both}")' if name == "ts" and len(likely) == 2 else ""
     return BadSpec(
         f"Column {name!r} of table {spec.table!r} could be any of {list(likely)}. "

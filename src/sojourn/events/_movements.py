@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sojourn.events._names import DOCUMENT, IS_BACK, IS_STATE, IS_TAKEN_BACK, KIND, STATE, is_part, matching, meaning
+from sojourn.events._meaning import is_part, meaning
+from sojourn.events._names import DOCUMENT, IS_BACK, IS_STATE, IS_TAKEN_BACK, KIND, STATE, matching
 from sojourn.events._numbers import NumberReading, as_numbers
 from sojourn.events._pairs import takes_back
 from sojourn.events._reading import Reading
