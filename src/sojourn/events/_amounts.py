@@ -8,6 +8,7 @@ from sojourn.events._names import QUANTITY, TAKEN_OFF, UNIT_PRICE, matching, wit
 from sojourn.events._numbers import TEXT, NumberReading, as_numbers, is_text, numbers_of
 from sojourn.events._reading import Reading
 from sojourn.events._refunds import less_refunds
+from sojourn.events._silent import cents, discounts, pieces_back
 from sojourn.events._sources import Look
 from sojourn.warehouse.engine import identifier
 
@@ -51,7 +52,17 @@ def guess_amount(
     given_back = [name for name in matching(TAKEN_OFF, dict(columns)) if name not in used]
     numbers: Mapping[str, NumberReading] = numbers_of(look, [name for name in used if name is not None])
     numeric = all(name in numbers or not is_text(look, name) for name in used if name is not None)
-    made, notes = _made(look, total, quantity, price, numbers if numeric else None)
+    back, told_back = (
+        pieces_back(
+            look, columns, quantity=quantity, total=total.uses[0] if total is not None and total.plain else None
+        )
+        if quantity is not None and numeric and (price is not None or (total is not None and total.plain))
+        else (None, [])
+    )
+    made, notes = _made(look, total, quantity, price, numbers if numeric else None, back=back)
+    notes += told_back
+    if price is not None and numeric:
+        notes += discounts(look, columns, made)
     notes += [each.note for each in numbers.values() if each.note is not None]
     less: str | None = None
     if numeric:
@@ -64,7 +75,8 @@ def guess_amount(
     )
     without = {name: column for name, column in columns.items() if column != less}
     found = signed(money, columns=without, event=event)
-    return Guess(found.amount, (*notes, *found.notes), numbers, found.seen)
+    notes = [*notes, *found.notes, *cents(look, columns, found.amount, numbers)]
+    return Guess(found.amount, tuple(notes), numbers, found.seen)
 
 
 def same_values(look: Look, names: Sequence[str]) -> bool:
@@ -80,6 +92,8 @@ def _made(
     quantity: str | None,
     price: str | None,
     numbers: Mapping[str, NumberReading] | None,
+    *,
+    back: str | None,
 ) -> tuple[Reading, list[str]]:
     if total is not None:
         # Where there are no numbers, every row's fault will say so.
@@ -88,11 +102,12 @@ def _made(
     if quantity is None:
         return Reading(identifier(price), (price,), plain=True), [f"amount is {price}."]
     one, other = identifier(quantity), identifier(price)
-    product = f"{one} * {other}"
-    if numbers is not None and _any(look, f"{one} < 0 AND {other} < 0", numbers):
+    product = f"{one} * {other}" if back is None else f"({one} - coalesce({identifier(back)}, 0)) * {other}"
+    if back is None and numbers is not None and _any(look, f"{one} < 0 AND {other} < 0", numbers):
         # A return of -1 at -5.00 gives 5 back.
         product = f"{one} * CASE WHEN {one} < 0 THEN abs({other}) ELSE {other} END"
-    return Reading(product, (quantity, price), plain=False), [f"amount is {product}."]
+    uses = (quantity, price) if back is None else (quantity, price, back)
+    return Reading(product, uses, plain=False, needs=(quantity, price)), [f"amount is {product}."]
 
 
 def _returned(

@@ -175,6 +175,23 @@ UNIT_PRICE = (
     *("preis", "prix_unitaire", "prix", "precio_unitario", "precio", "prezzo_unitario", "prezzo", "preco_unitario"),
     *("preco", "stukprijs", "prijs"),
 )
+QUANTITY_BACK = (
+    *("qty_returned", "quantity_returned", "returned_qty", "returned_quantity", "units_returned", "return_qty"),
+    *("return_quantity", "refunded_quantity", "quantity_refunded", "returned_units", "items_returned"),
+)
+DISCOUNT = (
+    *("discount", "discount_amount", "discounts", "total_discount", "discount_value", "line_discount", "retail_disc"),
+    *("rabatt", "nachlass", "remise", "descuento", "sconto", "desconto", "korting", "coupon_disc", "disc_amount"),
+)
+DISCOUNT_SHARE = (
+    "discount_pct",
+    "discount_percent",
+    "discount_percentage",
+    "discount_rate",
+    "disc_pct",
+    "rabatt_prozent",
+)
+CURRENCY = ("currency", "currency_code", "order_currency", "waehrung", "wahrung", "devise", "moneda", "valuta", "moeda")
 CURRENCIES = (
     *("usd", "eur", "gbp", "chf", "jpy", "cny", "inr", "brl", "aud", "cad", "sek", "nok", "dkk", "pln", "try", "mxn"),
     *("zar", "krw", "huf", "czk", "lcy", "local", "euro", "euros", "dollar", "dollars"),
