@@ -57,7 +57,7 @@ def _ingest(
         float | None, typer.Option(help="Share of bad rows beyond which all is refused; 0.05 when left out.")
     ] = None,
     max_anonymous_share: Annotated[
-        float | None, typer.Option(help="The same for rows without a user; 0.3 when left out.")
+        float | None, typer.Option(help="The same for rows without a user; 0.5 when left out.")
     ] = None,
     in_place: Annotated[
         str | None, typer.Option(metavar="FOLDER", help="Read Hive-partitioned Parquet where it lies, without a copy.")

@@ -114,6 +114,21 @@ def check_share(
             raise TooManyRejected(f"{first} {shown} {mend}", plain=f"{first} {plain} {mend}")
 
 
+def notes_on_guests(engine: Engine, faults: Faults, *, table: str) -> list[str]:
+    """One sentence on the events without a user, who are guests as a rule, with the money that is theirs."""
+    guests = faults.reasons.get(NO_USER, 0)
+    if table != "events" or not guests:
+        return []
+    [(theirs, others)] = engine.rows(
+        f"SELECT sum(amount) FILTER (WHERE _fault = {literal(NO_USER)}), sum(amount) FILTER (WHERE _fault IS NULL) "
+        f"FROM {ROWS}"
+    )
+    money = "" if theirs is None else f", with {theirs:,.2f} of {theirs + (others or 0):,.2f} in amounts"
+    share = f"{guests:,} of {faults.read:,} rows ({guests / faults.read:.1%})"
+    told = f"{share} have no user, as sales to guests have none{money}"
+    return [f"{told}: they are rejected and count in no figure of users."]
+
+
 def _wrong_column(engine: Engine, faults: Faults, columns: Mapping[str, Reading]) -> tuple[str, str] | None:
     """The column with the most faults and one of its values, and what to do; None where it is no column's fault."""
     reason = next(iter(faults.reasons))
