@@ -36,7 +36,18 @@ def test_rows_without_a_user_are_common_and_have_a_share_of_their_own(warehouse,
     report = take(warehouse, write_csv(tmp_path / "guests.csv", log(good=75, nameless=25)))
     assert (report.kept, report.reasons) == (75, {"user_id is missing": 25})
     with pytest.raises(TooManyRejected, match=r"40 of 100 rows .* without a user .* --max-anonymous-share 0.41"):
-        take(warehouse, write_csv(tmp_path / "more.csv", log(good=60, nameless=40)))
+        take(warehouse, write_csv(tmp_path / "more.csv", log(good=60, nameless=40)), max_anonymous_share=0.3)
+
+
+def test_a_shop_with_half_of_its_sales_to_guests_is_taken_and_their_money_is_told(warehouse, tmp_path):
+    report = take(warehouse, write_csv(tmp_path / "guests.csv", log(good=50, nameless=50)))
+    assert report.conservation == "read 100 = kept 50 + duplicate 0 + rejected 50"
+    assert (
+        "50 of 100 rows (50.0%) have no user, as sales to guests have none, with 250.00 of 1,475.00 in amounts: they "
+        "are rejected and count in no figure of users."
+    ) in report.notes
+    with pytest.raises(TooManyRejected, match=r"51 of 100 rows .* are without a user"):
+        take(warehouse, write_csv(tmp_path / "more.csv", log(good=49, nameless=51)))
 
 
 def test_a_share_can_be_allowed(warehouse, tmp_path):

@@ -51,13 +51,13 @@ def _ingest(
     ] = None,
     time_zone: Annotated[str | None, typer.Option(help="Zone of times that carry none; UTC when left out.")] = None,
     time_format: Annotated[
-        str | None, typer.Option(help="Format of times, such as '%d/%m/%Y %H:%M'; s, ms, us.")
+        str | None, typer.Option(help="Format of times, such as '%d/%m/%Y %H:%M'; s, ms, us, ns.")
     ] = None,
     max_rejected_share: Annotated[
         float | None, typer.Option(help="Share of bad rows beyond which all is refused; 0.05 when left out.")
     ] = None,
     max_anonymous_share: Annotated[
-        float | None, typer.Option(help="The same for rows without a user; 0.3 when left out.")
+        float | None, typer.Option(help="The same for rows without a user; 0.5 when left out.")
     ] = None,
     in_place: Annotated[
         str | None, typer.Option(metavar="FOLDER", help="Read Hive-partitioned Parquet where it lies, without a copy.")

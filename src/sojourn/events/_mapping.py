@@ -5,16 +5,18 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import partial
 from typing import Any
 
-from sojourn.core import BadSpec, MissingColumn
-from sojourn.events._amounts import Guess, guess_amount, numbers_of, same_values
+from sojourn.core import BadSpec, EngineError, MissingColumn
+from sojourn.events._amounts import Guess, guess_amount, same_values
+from sojourn.events._meaning import meaning
 from sojourn.events._movements import MOST_WORDS
-from sojourn.events._names import GUESSED, KIND, candidates, matching, meaning, snake
-from sojourn.events._numbers import NumberReading
+from sojourn.events._names import GUESSED, KIND, THINGS, candidates, escaped, matching, snake, without_currency
+from sojourn.events._numbers import NumberReading, numbers_of
 from sojourn.events._reading import Reading
 from sojourn.events._sources import Look
-from sojourn.events._times import date_and_clock
+from sojourn.events._times import date_and_clock, time_of
 from sojourn.events.spec import NEEDED, OPTIONAL, RESERVED, IngestSpec
 from sojourn.warehouse import Engine
 from sojourn.warehouse.engine import identifier, literal
@@ -115,6 +117,8 @@ def _guess(spec: IngestSpec, found: Sequence[str], *, look: Look) -> tuple[dict[
         if name in spec.columns:
             continue
         likely = candidates(groups, columns)
+        if name == "amount" and not likely:
+            likely = candidates(groups, without_currency(columns))
         if len(likely) > 1 and name in (*NEEDED[spec.table], "amount", "event_id"):
             guessed[name], note = _settled(spec, name, likely, look=look)
             notes.append(note)
@@ -157,12 +161,30 @@ def _amount(
     """The guessed amount of an event, or how the text of the amount that names or the spec give is read."""
     known = {**guessed, **declared}
     if spec.table == "events" and "amount" not in spec.columns:
-        return guess_amount(look, _by_snake(found), known, event=known.get("event"), later=later)
+        return guess_amount(
+            look,
+            _by_snake(found),
+            known,
+            event=known.get("event"),
+            ts=partial(_time_of, spec, known.get("ts"), look),
+            later=later,
+        )
     amount = known.get("amount")
     if amount is None or not amount.plain:
         return Guess(amount)
     numbers = numbers_of(look, amount.uses)
     return Guess(amount, tuple(each.note for each in numbers.values() if each.note is not None), numbers)
+
+
+def _time_of(spec: IngestSpec, ts: Reading | None, look: Look) -> str | None:
+    """SQL of the time of a raw row; None where it is not known before the columns have their types."""
+    if ts is None:
+        return None
+    try:
+        kind = look.engine.columns(f"SELECT ({ts.sql}) AS x FROM {look.sample}")["x"]
+    except EngineError:
+        return None
+    return time_of(look, ts, kind=kind, declared=spec.time_format, zone=spec.time_zone or "UTC").sql
 
 
 def _guess_event(spec: IngestSpec, found: Sequence[str], guessed: dict[str, Reading], *, look: Look) -> list[str]:
@@ -174,7 +196,7 @@ def _guess_event(spec: IngestSpec, found: Sequence[str], guessed: dict[str, Read
         words = look.engine.rows(
             f"SELECT DISTINCT {word} AS w FROM {look.sample} WHERE w IS NOT NULL ORDER BY w LIMIT 61"
         )
-        if len(words) <= MOST_WORDS and any(meaning(word) for (word,) in words):
+        if len(words) <= MOST_WORDS and any(meaning(word) not in (None, "waiting") for (word,) in words):
             guessed["event"] = Reading(identifier(column), (column,), plain=True)
             return [f"event is read from column {column!r}."]
     return []
@@ -222,7 +244,8 @@ def _not_suggested(spec: IngestSpec, missing: Sequence[str], found: Sequence[str
             "header, or name them: --query "
             "\"SELECT column0 AS user_id, column1 AS ts FROM read_csv('FILE', header = false)\""
         )
-    near = get_close_matches(missing[0], [snake(name) for name in found], n=1, cutoff=0.6)
+    likely = [snake(name) for name in found if missing[0] != "user_id" or not THINGS.search(snake(name))]
+    near = get_close_matches(missing[0], likely, n=1, cutoff=0.6)
     example = next((name for name in found if near and snake(name) == near[0]), "THEIR COLUMN")
     return MissingColumn(
         f"Table {spec.table!r} needs {' and '.join(map(repr, missing))}, and no column of the source is named like it; "
@@ -231,7 +254,7 @@ def _not_suggested(spec: IngestSpec, missing: Sequence[str], found: Sequence[str
 
 
 def _ambiguous(spec: IngestSpec, name: str, likely: Sequence[str]) -> BadSpec:
-    both = " || ' ' || ".join(identifier(each) if re.search(r"\W", each) else each for each in likely)
+    both = " || ' ' || ".join(map(escaped, likely))
     joined = f' (or both: --map {name}="{both}")' if name == "ts" and len(likely) == 2 else ""
     return BadSpec(
         f"Column {name!r} of table {spec.table!r} could be any of {list(likely)}. "

@@ -1,18 +1,31 @@
 """Common names of columns, in order of preference: what a table without a mapping most likely means."""
 
 import re
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Iterable, Mapping
 
 # Names within one group are equally likely: two of them in one source are ambiguous. An earlier group wins.
 Groups = tuple[tuple[str, ...], ...]
 
 USER: Groups = (
     ("user_id",),
-    ("user", "uid", "user_uuid"),
+    ("user", "uid", "user_uuid", "id_user", "usuario_id", "id_usuario", "benutzer_id", "nutzer_id"),
     (
         *("customer_id", "customer", "client_id", "cust_id", "customer_no", "customer_unique_id", "customer_number"),
-        *("customer_code", "cust_no", "customer_key", "client"),
+        *("customer_code", "cust_no", "customer_key", "customer_user", "customer_uuid", "customer_ref", "id_customer"),
+        *("kundennummer", "kunden_nr", "kunde_nr", "kunden_id", "kundenid", "id_client", "numero_client", "no_client"),
+        *("code_client", "client_no", "client_number", "client_code", "id_cliente", "cliente_id", "codigo_cliente"),
+        *(
+            "cod_cliente",
+            "numero_cliente",
+            "codice_cliente",
+            "klant_id",
+            "klantnummer",
+            "klantnr",
+            "sell_to_customer_no",
+        ),
     ),
+    ("client", "kunde", "cliente", "klant", "usuario", "utilisateur", "utente", "benutzer", "nutzer", "cust"),
     (
         *(
             "household_id",
@@ -24,77 +37,118 @@ USER: Groups = (
             "visitorid",
             "buyer_id",
         ),
+        *("person_id", "subscriber_id", "consumer_id", "shopper_id", "driver_id", "rider_id", "listener_id"),
         *(
-            "person_id",
-            "subscriber_id",
-            "consumer_id",
-            "shopper_id",
-            "driver_id",
-            "rider_id",
-            "listener_id",
             "device_id",
+            "member_no",
+            "member_number",
+            "account_no",
+            "account_number",
+            "acct_id",
+            "loyalty_id",
+            "payer_id",
         ),
-        *("household", "member", "player", "buyer", "shopper", "subscriber", "account_no", "acct_id", "loyalty_id"),
+        *("membership_no", "membership_id", "mitgliedsnummer", "mitglied_id", "passenger_id", "patient_id", "guest_id"),
+        *("household", "member", "player", "buyer", "shopper", "subscriber", "account", "contact_id", "payer"),
     ),
-    ("card_id", "card_no", "loyalty_card", "email", "customer_email", "user_email", "username", "user_name", "msno"),
+    (
+        *("card_id", "card_no", "loyalty_card", "card", "card_number", "loyalty_card_no", "loyalty_card_number"),
+        *("loyalty_card_id", "loyalty_no", "loyalty_number", "email", "customer_email", "user_email", "email_address"),
+        *("from_email_address", "e_mail", "billing_email", "payer_email", "buyer_email", "email_id", "e_mail_adresse"),
+        *("username", "user_name", "msno", "correo", "courriel"),
+    ),
     ("user_pseudo_id", "anonymous_id", "distinct_id", "cookie_id"),
-    ("customer_name", "client_name", "*_user_id", "*_customer_id"),
+    ("customer_name", "client_name", "kundenname", "nom_client", "nombre_cliente", "*_user_id", "*_customer_id"),
 )
 TIME: Groups = (
     ("ts",),
-    ("timestamp", "event_time", "event_timestamp", "event_ts", "event_datetime"),
+    ("timestamp", "event_time", "event_timestamp", "event_ts", "event_datetime", "time_stamp", "zeitstempel"),
     (
         *("transaction_timestamp", "transaction_time", "transaction_datetime", "purchase_time", "purchase_timestamp"),
         *("order_time", "order_timestamp", "order_datetime", "order_purchase_timestamp", "invoice_time", "buy_ts"),
-        *("created_at", "occurred_at", "datetime", "date_time", "invoice_datetime"),
+        *("created_at", "occurred_at", "datetime", "date_time", "invoice_datetime", "created", "created_on"),
+        *("created_utc", "date_created", "creation_date", "created_date", "when", "tx_time", "tx_timestamp"),
     ),
     (
         *("invoice_date", "order_date", "purchase_date", "transaction_date", "event_date", "trans_date", "sale_date"),
         *("sales_date", "txn_date", "trx_date", "payment_date", "paid_at", "ordered_at", "purchased_at", "sold_at"),
         *("order_dt", "invoice_dt", "transaction_dt", "bill_date", "billing_date", "booking_date", "date_of_purchase"),
+        *("date_of_sale", "date_of_order", "tx_date", "bestelldatum", "kaufdatum", "rechnungsdatum", "verkaufsdatum"),
+        *("buchungsdatum", "auftragsdatum", "date_commande", "date_achat", "date_vente", "date_facture"),
+        *("fecha_pedido", "fecha_compra", "fecha_venta", "fecha_factura", "data_ordine", "data_acquisto"),
+        *("data_vendita", "data_compra", "data_venda", "data_pedido", "besteldatum", "aankoopdatum", "verkoopdatum"),
     ),
-    ("date", "time", "day", "dt"),
+    (
+        "date",
+        "time",
+        "day",
+        "dt",
+        "datum",
+        "fecha",
+        "data",
+        "zeit",
+        "zeitpunkt",
+        "fecha_hora",
+        "data_hora",
+        "date_heure",
+    ),
     ("session_start", "start_time", "started_at", "first_seen"),
-    ("*_timestamp", "*_datetime", "*_time", "*_ts", "*_at", "*_date"),
+    ("*_timestamp", "*_datetime", "*_time", "*_ts", "*_at", "*_date", "*datum", "fecha_*", "date_*"),
 )
 ITEM: Groups = (
     ("item_id",),
     ("itemid", "item"),
     ("product_id", "productid", "product", "sku", "stock_code", "asin", "product_code"),
+    (
+        "artikelnummer",
+        "artikel_nr",
+        "artikel_id",
+        "artikel",
+        "produkt_id",
+        "produkt",
+        "produit",
+        "producto",
+        "prodotto",
+    ),
+    ("produto", "article", "sku_id", "item_no", "item_code", "variant_id"),
     ("song_id", "track_id", "movie_id", "video_id", "game_id", "content_id", "article_id", "venue_id"),
 )
 CHANNEL: Groups = (("channel",), ("media_source", "source", "source_id", "utm_source", "acquisition_channel"))
 
+AMOUNT: Groups = (
+    ("amount",),
+    (
+        *("amount_usd", "total", "total_amount", "total_price", "revenue", "sales", "sales_value", "net_sales"),
+        *("value", "spend", "payment", "payment_value", "order_value", "order_total", "purchase_amount", "gmv"),
+        *("transaction_amount", "line_total", "dollars", "price_total", "sales_amount", "gross_revenue"),
+        *("item_revenue", "amount_paid", "paid", "turnover", "purchase_value", "transaction_value"),
+    ),
+    (
+        *("sale_amount", "order_amount", "payment_amount", "invoice_amount", "invoice_total", "invoice_value"),
+        *("txn_amount", "trx_amount", "trans_amount", "total_paid", "total_spent", "total_sales", "total_value"),
+        *("basket_value", "basket_total", "grand_total", "price_paid", "line_amount", "line_value", "extended_price"),
+        *("net_revenue", "net_amount", "item_total", "amount_eur", "amount_gbp", "revenue_usd", "revenue_eur"),
+        *("sales_usd", "spend_usd", "total_usd", "monetary_value", "money", "sum", "amt", "txn_amt", "tx_amount"),
+        *("trans_amt", "total_amt", "tran_amt", "sale_value", "sales_total", "net_total", "net_value", "paid_amount"),
+        *("bill_amount", "bill_total", "cart_total", "cart_value", "final_amount", "final_price", "purchase_total"),
+        *("total_purchase_amount", "total_charge", "receipt_total", "ticket_total", "transaction_total", "tx_value"),
+    ),
+    (
+        *("betrag", "gesamtbetrag", "umsatz", "summe", "gesamtsumme", "rechnungsbetrag", "bestellwert", "warenwert"),
+        *("montant", "montant_total", "chiffre_d_affaires", "ca", "importe", "importe_total", "monto", "monto_total"),
+        *("importo", "importo_totale", "totale", "valor", "valor_total", "valor_compra", "fatturato", "ingresos"),
+        *("bedrag", "totaalbedrag", "omzet", "totaal", "total_ttc"),
+    ),
+    ("gross", "gross_amount", "gross_sales", "gross_total", "brutto", "bruttobetrag"),
+    ("net", "netto", "nettobetrag", "subtotal", "sub_total"),
+)
 EVENTS: dict[str, Groups] = {
     "user_id": USER,
     "ts": TIME,
     "event_id": (("event_id",), ("event_uuid", "insert_id")),
     "event": (("event",), ("event_name", "event_type"), ("action", "event_action")),
     "item_id": ITEM,
-    "amount": (
-        ("amount",),
-        (
-            *("amount_usd", "total", "total_amount", "total_price", "revenue", "sales", "sales_value", "net_sales"),
-            *("value", "spend", "payment", "payment_value", "order_value", "order_total", "purchase_amount", "gmv"),
-            *("transaction_amount", "line_total", "dollars", "price_total", "sales_amount", "gross_revenue"),
-            *("item_revenue", "amount_paid", "paid", "turnover", "purchase_value", "transaction_value"),
-        ),
-        (
-            *("sale_amount", "order_amount", "payment_amount", "invoice_amount", "invoice_total", "invoice_value"),
-            *("txn_amount", "trx_amount", "trans_amount", "total_paid", "total_spent", "total_sales", "total_value"),
-            *(
-                "basket_value",
-                "basket_total",
-                "grand_total",
-                "price_paid",
-                "line_amount",
-                "line_value",
-                "extended_price",
-            ),
-            *("net_revenue", "net_amount", "item_total", "amount_eur", "amount_gbp", "revenue_usd", "revenue_eur"),
-            *("sales_usd", "spend_usd", "total_usd", "monetary_value", "money", "sum"),
-        ),
-    ),
+    "amount": AMOUNT,
     "arrived_at": (("arrived_at",), ("ingested_at", "received_at", "server_received_at", "loaded_at")),
 }
 GUESSED: dict[str, dict[str, Groups]] = {
@@ -112,12 +166,58 @@ GUESSED: dict[str, dict[str, Groups]] = {
 }
 QUANTITY = (
     *("quantity", "qty", "units", "quantity_ordered", "qty_ordered", "order_quantity", "order_qty", "units_sold"),
-    *("item_quantity", "product_quantity", "num_items", "item_count"),
+    *("item_quantity", "product_quantity", "num_items", "item_count", "qty_sold", "quantity_sold", "lineitem_quantity"),
+    *("menge", "anzahl", "stuckzahl", "stueckzahl", "quantite", "cantidad", "quantita", "quantidade", "aantal"),
 )
 UNIT_PRICE = (
     *("unit_price", "price", "price_per_unit", "item_price", "price_each", "unit_selling_price", "selling_price"),
-    *("sale_price", "sales_price", "product_price"),
+    *("sale_price", "sales_price", "product_price", "lineitem_price", "einzelpreis", "stuckpreis", "stueckpreis"),
+    *("preis", "prix_unitaire", "prix", "precio_unitario", "precio", "prezzo_unitario", "prezzo", "preco_unitario"),
+    *("preco", "stukprijs", "prijs"),
 )
+QUANTITY_BACK = (
+    *("qty_returned", "quantity_returned", "returned_qty", "returned_quantity", "units_returned", "return_qty"),
+    *("return_quantity", "refunded_quantity", "quantity_refunded", "returned_units", "items_returned"),
+)
+DISCOUNT = (
+    *("discount", "discount_amount", "discounts", "total_discount", "discount_value", "line_discount", "retail_disc"),
+    *("rabatt", "nachlass", "remise", "descuento", "sconto", "desconto", "korting", "coupon_disc", "disc_amount"),
+)
+DISCOUNT_SHARE = (
+    "discount_pct",
+    "discount_percent",
+    "discount_percentage",
+    "discount_rate",
+    "disc_pct",
+    "rabatt_prozent",
+)
+CURRENCY = ("currency", "currency_code", "order_currency", "waehrung", "wahrung", "devise", "moneda", "valuta", "moeda")
+CURRENCIES = (
+    *("usd", "eur", "gbp", "chf", "jpy", "cny", "inr", "brl", "aud", "cad", "sek", "nok", "dkk", "pln", "try", "mxn"),
+    *("zar", "krw", "huf", "czk", "lcy", "local", "euro", "euros", "dollar", "dollars"),
+)
+# What numbers a thing is no user, however near its name is.
+THINGS = re.compile(r"order|store|shop|basket|product|item|invoice|receipt|transaction|session|event|sku|cart|coupon")
+
+
+def folded(text: str) -> str:
+    """The text without accents.
+
+    >>> folded("Stückzahl à la Straße")
+    'Stuckzahl a la Strasse'
+    """
+    plain = unicodedata.normalize("NFKD", text.replace("ß", "ss"))
+    return "".join(each for each in plain if not unicodedata.combining(each))
+
+
+def without_currency(columns: Mapping[str, str]) -> dict[str, str]:
+    """Columns whose names end in a currency, by their names without it.
+
+    >>> without_currency({"value_eur": "value_eur", "amount_in_usd": "Amount in USD", "total": "total"})
+    {'value': 'value_eur', 'amount': 'Amount in USD'}
+    """
+    parted = ((name.rpartition("_"), theirs) for name, theirs in columns.items())
+    return {before.removesuffix("_in"): theirs for (before, _, last), theirs in parted if before and last in CURRENCIES}
 
 
 def snake(name: str) -> str:
@@ -148,67 +248,27 @@ def candidates(groups: Groups, columns: dict[str, str]) -> list[str]:
 
 
 def _matching(pattern: str, names: Iterable[str]) -> list[str]:
-    if "*" in pattern:
-        return [name for name in names if name.endswith(pattern[1:])]
+    if pattern.startswith("*"):
+        return [name for name in names if folded(name).endswith(pattern[1:])]
+    if pattern.endswith("*"):
+        return [name for name in names if folded(name).startswith(pattern[:-1])]
     # `invoicedate` is what people make of InvoiceDate.
     squashed = pattern.replace("_", "")
-    return [name for name in names if name == pattern or name.replace("_", "") == squashed]
+    return [name for name in names if name == pattern or folded(name).replace("_", "") == squashed]
 
-
-# Events that a price stands beside and that pay nothing; words of what pays back, and of what came to nothing. Words
-# are compared in snake case, without what `QUALIFIERS` and `COMPLETED` add to them.
-NOT_BOUGHT = (
-    *("view", "product_view", "view_item", "page_view", "pageview", "detail", "impression", "click", "search", "open"),
-    *("cart", "add_to_cart", "addtocart", "remove_from_cart", "removefromcart", "begin_checkout", "checkout"),
-    *("wishlist", "add_to_wishlist", "favorite", "favourite", "like", "share", "add_payment_info", "add_shipping_info"),
-    *("view_cart", "view_item_list", "select_item", "select_promotion", "view_promotion", "view_content", "quote"),
-    *("initiate_checkout", "add_to_basket", "addtobasket", "basket", "viewed", "clicked", "checkout_started"),
-)
-BROUGHT_BACK = (
-    *("refund", "refunded", "refunds", "return", "returned", "returns", "chargeback", "charge_back", "chargebacks"),
-    *("reversal", "reversed", "reverse", "credit_note", "credit_memo", "creditnote", "money_back", "clawback"),
-)
-CAME_TO_NOTHING = (
-    *("cancel", "canceled", "cancelled", "cancellation", "cancelation", "void", "voided", "failed", "failure"),
-    *("declined", "rejected", "unpaid", "abandoned", "expired", "denied", "error", "aborted"),
-)
-BOUGHT = (
-    "purchase",
-    "purchased",
-    "buy",
-    "bought",
-    "sale",
-    "sales",
-    "order",
-    "ordered",
-    "transaction",
-    "sold",
-    "payment",
-)
-QUALIFIERS = (
-    "order",
-    "purchase",
-    "product",
-    "item",
-    "payment",
-    "sale",
-    "sales",
-    "full",
-    "fully",
-    "partial",
-    "partially",
-)
-COMPLETED = ("completed", "complete", "issued", "processed", "done", "event")
 
 # Columns whose words say what a row is, whether it stands, and which are a mere yes or no.
 KIND = (
-    *("type", "kind", "transaction_type", "transaction_kind", "txn_type", "trans_type", "trx_type", "order_type"),
+    *("type", "kind", "transaction_type", "txn_type", "trans_type", "trx_type", "order_type"),
     *("sale_type", "entry_type", "record_type", "row_type", "line_type", "doc_type", "document_type", "invoice_type"),
+    *("typ", "tipo", "art", "belegart", "vorgang", "buchungsart", "transaktionstyp", "tipo_movimiento", "tx_kind"),
+    *("tx_type", "transaction_kind", "sale_or_return", "type_operation", "soort"),
     *("movement", "movement_type", "operation", "operation_type", "payment_type", "activity", "activity_type"),
 )
-STATE = ("status", "state", "*_status", "*_state")
-IS_BACK = ("is_return", "is_refund", "is_returned", "is_refunded", "is_chargeback", "return_flag", "refund_flag")
-IS_STATE = ("returned", "refunded", "is_cancelled", "is_canceled", "cancelled", "canceled", "chargeback", "voided")
+STATE = ("status", "state", "*_status", "*_state", "*status", "estado", "statut", "stato", "zustand", "etat")
+IS_BACK = ("is_return", "is_refund", "is_chargeback", "return_flag", "refund_flag")
+IS_STATE = ("is_cancelled", "is_canceled", "cancelled", "canceled", "voided", "failed", "is_failed", "is_void")
+IS_TAKEN_BACK = ("returned", "refunded", "is_returned", "is_refunded", "was_returned", "was_refunded", "chargeback")
 DOCUMENT = (
     "invoice",
     "invoice_no",
@@ -219,14 +279,47 @@ DOCUMENT = (
     "order_id",
     "receipt_no",
 )
-TAKEN_OFF = (
-    "refund_amount",
-    "refunded_amount",
-    "amount_refunded",
-    "return_amount",
-    "returned_amount",
-    "total_refunded",
+# Numbers of an order, a payment or a line: rows that bear one of their own are no other row's return.
+OWN_ID = (
+    *(
+        "id",
+        "transaction_id",
+        "txn_id",
+        "trans_id",
+        "trx_id",
+        "payment_id",
+        "charge_id",
+        "event_id",
+        "order",
+        "sale_id",
+    ),
+    *("receipt_id", "basket_id", "ticket_id", "ticket_no", "transaction_no", "transaction_number", "receipt", "uuid"),
+    *("belegnummer", "rechnungsnummer", "bestellnummer", "auftragsnummer", "numero_commande", "pedido", "pedido_id"),
+    *("order_uuid", "order_code", "order_ref", "reference", "row_id", "line_id", "booking_id", "purchase_id"),
 )
+TAKEN_OFF = (
+    *("refund_amount", "refunded_amount", "amount_refunded", "return_amount", "returned_amount", "total_refunded"),
+    *("refund_total", "refund_value", "refunded_total", "refunded_value", "amount_returned", "refund_usd", "refund"),
+    *("refunds", "refunded", "total_refund", "total_refunds", "order_refund", "amount_refund", "returned_value"),
+)
+
+
+def quoted(name: str) -> str:
+    """A column within SQL that stands in single quotes of a shell.
+
+    >>> quoted("total"), quoted("Refunded Amount")
+    ('total', '"Refunded Amount"')
+    """
+    return name if re.fullmatch(r"[A-Za-z_]\w*", name) else '"' + name.replace('"', '""') + '"'
+
+
+def escaped(name: str) -> str:
+    r"""A column within SQL that stands in double quotes of a shell.
+
+    >>> escaped("total"), escaped("Amount EUR")
+    ('total', '\\"Amount EUR\\"')
+    """
+    return quoted(name).replace('"', '\\"')
 
 
 def matching(patterns: Iterable[str], columns: dict[str, str]) -> list[str]:
@@ -236,27 +329,3 @@ def matching(patterns: Iterable[str], columns: dict[str, str]) -> list[str]:
     ['Order Status']
     """
     return list(dict.fromkeys(columns[name] for pattern in patterns for name in _matching(pattern, columns)))
-
-
-def meaning(word: str) -> str | None:
-    """What a word says of a row: 'bought', 'back', 'nothing' (it was called off), 'unbought' (a view), or None.
-
-    >>> [meaning(word) for word in ("Partial Refund", "Add to cart", "order_cancelled", "SALE", "returning visitor")]
-    ['back', 'unbought', 'nothing', 'bought', None]
-    """
-    plain = re.sub(r"[^a-z0-9]+", "_", snake(word)).strip("_")
-    for name, words in (
-        ("unbought", NOT_BOUGHT),
-        ("back", BROUGHT_BACK),
-        ("nothing", CAME_TO_NOTHING),
-        ("bought", BOUGHT),
-    ):
-        if plain in words:
-            return name
-    parts = plain.split("_")
-    while len(parts) > 1 and parts[0] in QUALIFIERS:
-        parts = parts[1:]
-    while len(parts) > 1 and parts[-1] in (*COMPLETED, *QUALIFIERS):
-        parts = parts[:-1]
-    rest = "_".join(parts)
-    return meaning(rest) if rest != plain else None

@@ -1,12 +1,15 @@
 """How a column of numbers is written: plain, with signs of money, with commas or points that part thousands."""
 
-import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sojourn.core import BadInput
+from sojourn.events._names import escaped
 from sojourn.events._sources import Look
 from sojourn.warehouse.engine import identifier, literal
 
+TEXT = "VARCHAR"
+EXACT = "DECIMAL(18,6)"
 # Spaces, apostrophes and their typographic kin part thousands everywhere; a comma or a point only in one of the two.
 SPACES = "\u0020\u00a0\u202f'\u2019"
 MINUS_SIGN = "\u2212"
@@ -61,6 +64,23 @@ def read_numbers(look: Look, column: str) -> NumberReading | None:
     return NumberReading(column, found.decimal_comma, plain=False, note=_note(look, found))
 
 
+def numbers_of(look: Look, names: Sequence[str]) -> dict[str, NumberReading]:
+    """How these columns are read as numbers: those that come as text and are numbers."""
+    found = {name: read_numbers(look, name) for name in dict.fromkeys(names) if is_text(look, name)}
+    return {name: reading for name, reading in found.items() if reading is not None}
+
+
+def is_text(look: Look, name: str) -> bool:
+    """Whether a column comes as text."""
+    return look.engine.columns(f"SELECT {identifier(name)} AS x FROM {look.sample}")["x"] == TEXT
+
+
+def as_numbers(relation: str, numbers: Mapping[str, NumberReading]) -> str:
+    """The relation with text that holds numbers as numbers."""
+    made = ", ".join(f"{each.sql(EXACT)} AS {identifier(name)}" for name, each in numbers.items())
+    return f"(SELECT * REPLACE ({made}) FROM {relation})" if made else relation
+
+
 def _counts(look: Look, relation: str, text: str) -> tuple[int, int, int, int]:
     """How many values there are, and how many are plain, have a decimal point, and have a decimal comma."""
     tests = (PLAIN, _whole(POINT), _whole(COMMA))
@@ -101,7 +121,7 @@ def _check_currencies(look: Look, column: str) -> None:
     )
     if len(found) > 1:
         told = ", ".join(f"{sign!r} {n:,} times" for sign, n in found[:4])
-        name = column if re.fullmatch(r"\w+", column) else identifier(column)
+        name = escaped(column)
         raise BadInput(
             f"{column!r} holds amounts in several currencies (in a sample: {told}), which cannot be added. Make two "
             f"columns of it: --map amount=\"regexp_replace({name}, '[^0-9.-]', '', 'g')\" "
@@ -119,7 +139,7 @@ def _check_settled(look: Look, column: str) -> None:
     )
     if found:
         value, row, point, comma = found[0]
-        name = column if re.fullmatch(r"\w+", column) else identifier(column)
+        name = escaped(column)
         raise BadInput(
             f"{column!r} can be read in two ways: {value!r} in row {row:,} is {point.normalize():f} or "
             f"{comma.normalize():f}, and no value settles it. Say which: "
@@ -153,7 +173,7 @@ def _all_thousands(look: Look, column: str) -> str | None:
     )
     if pointed < 3 or pointed > thousands:
         return None
-    name = column if re.fullmatch(r"\w+", column) else identifier(column)
+    name = escaped(column)
     return (
         f"All numbers in {column!r} with a point have three digits after it, such as {example}; they are read as "
         f"decimals. If they are thousands: --map amount=\"replace({name}, '.', '')\""

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 from sojourn.core import TooManyRejected, fingerprint
 from sojourn.events._content import content_fingerprint
+from sojourn.events._reading import Reading
 from sojourn.events._sources import Source
 from sojourn.events._stage import BLANK, CANONICAL, NO_USER, ROWS, STAGE
+from sojourn.events._times import READ
 from sojourn.events.spec import IngestSpec
 from sojourn.warehouse import Engine, Warehouse
 from sojourn.warehouse.engine import literal
@@ -14,6 +16,10 @@ from sojourn.warehouse.engine import literal
 TABLE = "rejected"
 FAULTS = "_faults"
 ORDER = ("source", "line", "reason", "raw", "for_table")
+# Above this share of bad rows not the rows are at fault, but what a column is taken for.
+MOST = 0.5
+READ_OF = {"ts": READ, "amount": "Read are numbers such as 1234.5, 1,234.50, 1.234,50, $12 and (12.00)."}
+FORMAT_OF = {"ts": ", or give its format: --time-format '%d/%m/%Y %H:%M' (or s, ms, us, ns)."}
 UNDECODABLE = "the text is not valid in its encoding"
 BROKEN_REASONS = {
     "MISSING COLUMNS": "the line has too few columns",
@@ -81,7 +87,9 @@ def fault_reasons(engine: Engine) -> dict[str, int]:
     return dict(engine.rows(f"SELECT reason, count(*) AS n FROM {FAULTS} GROUP BY 1 ORDER BY n DESC, reason"))
 
 
-def check_share(engine: Engine, faults: Faults, *, spec: IngestSpec, source: Source) -> None:
+def check_share(
+    engine: Engine, faults: Faults, *, spec: IngestSpec, source: Source, columns: Mapping[str, Reading]
+) -> None:
     """Raise `TooManyRejected` where the spec allows fewer faults."""
     anonymous = faults.reasons.get(NO_USER, 0)
     limits = (
@@ -91,6 +99,7 @@ def check_share(engine: Engine, faults: Faults, *, spec: IngestSpec, source: Sou
     for what, name, count, allowed in limits:
         if count > allowed * faults.read:
             share = count / faults.read
+            wrong = _wrong_column(engine, faults, columns) if share > MOST else None
             flag = f"--{name.replace('_', '-')} {min(1.0, share + 0.01):.2f}"
             first = (
                 f"{count:,} of {faults.read:,} rows of {source.name} are {what} ({share:.1%}; {name} allows "
@@ -98,7 +107,44 @@ def check_share(engine: Engine, faults: Faults, *, spec: IngestSpec, source: Sou
             )
             mend = f"Mend the source or the mapping, or allow them: {flag}"
             shown, plain = (_examples(engine, faults, with_rows=each) for each in (True, False))
+            if share > MOST:
+                # A column that is no such thing: to allow its rows would leave an empty table.
+                mend = "Mend the source or the mapping." if wrong is None else wrong[1]
+                shown = shown if wrong is None else f"{shown} {wrong[0]}"
             raise TooManyRejected(f"{first} {shown} {mend}", plain=f"{first} {plain} {mend}")
+
+
+def notes_on_guests(engine: Engine, faults: Faults, *, table: str) -> list[str]:
+    """One sentence on the events without a user, who are guests as a rule, with the money that is theirs."""
+    guests = faults.reasons.get(NO_USER, 0)
+    if table != "events" or not guests:
+        return []
+    [(theirs, others)] = engine.rows(
+        f"SELECT sum(amount) FILTER (WHERE _fault = {literal(NO_USER)}), sum(amount) FILTER (WHERE _fault IS NULL) "
+        f"FROM {ROWS}"
+    )
+    money = "" if theirs is None else f", with {theirs:,.2f} of {theirs + (others or 0):,.2f} in amounts"
+    share = f"{guests:,} of {faults.read:,} rows ({guests / faults.read:.1%})"
+    told = f"{share} have no user, as sales to guests have none{money}"
+    return [f"{told}: they are rejected and count in no figure of users."]
+
+
+def _wrong_column(engine: Engine, faults: Faults, columns: Mapping[str, Reading]) -> tuple[str, str] | None:
+    """The column with the most faults and one of its values, and what to do; None where it is no column's fault."""
+    reason = next(iter(faults.reasons))
+    name = reason.partition(" ")[0]
+    if name not in columns or not columns[name].uses:
+        return None
+    theirs = columns[name].uses[0]
+    path = f'$."{theirs}"'
+    [(found,)] = engine.rows(
+        f"SELECT json_extract_string(raw, {literal(path)}) FROM {FAULTS} WHERE reason = $reason "
+        "ORDER BY source, line LIMIT 1",
+        reason=reason,
+    )
+    mend = f"Map another column, as {name} is made of {theirs!r}: --map {name}='COLUMN'{FORMAT_OF.get(name, '.')}"
+    told = f"Column {theirs!r} has {'nothing' if found is None else repr(found)} there."
+    return told, f"{READ_OF.get(name, '')} {mend}".strip()
 
 
 def _examples(engine: Engine, faults: Faults, *, with_rows: bool) -> str:

@@ -10,7 +10,7 @@ from sojourn.events._mapping import ColumnMap
 from sojourn.events._names import QUANTITY, snake
 from sojourn.events._reading import Reading
 from sojourn.events._sources import LINE, Look, Source, is_object, reason_of
-from sojourn.events._times import EPOCHS, declared_instant, instant
+from sojourn.events._times import time_of
 from sojourn.events._types import EXACT_NUMBER, cast, infer_types, stored_type
 from sojourn.events.spec import NEEDED, IngestSpec
 from sojourn.warehouse.engine import identifier, literal
@@ -170,10 +170,7 @@ class Staging:
 
     def _time(self, name: str, reading: Reading, *, kind: str, missing: list[tuple[str, str]]) -> _Column:
         zone = "UTC" if name == "day" else self.spec.time_zone or "UTC"
-        if self.spec.time_format is not None and (kind == "VARCHAR" or self.spec.time_format in EPOCHS):
-            time = declared_instant(reading, time_format=self.spec.time_format, zone=zone)
-        else:
-            time = instant(self.look, reading, kind=kind, zone=zone)
+        time = time_of(self.look, reading, kind=kind, declared=self.spec.time_format, zone=zone)
         faults = [*missing, (f"{_value(reading)} IS NOT NULL AND {_our(name)} IS NULL", f"{name} is not a time")]
         if name == "day":
             return _Column(_utc_day(time.sql), "DATE", tuple(faults), time.note)

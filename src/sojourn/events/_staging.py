@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from sojourn.core import EmptyInput
 from sojourn.events._lists import TEMPORARY_LISTS, check_texts, notes_on_lists
 from sojourn.events._mapping import ColumnMap, map_columns
-from sojourn.events._names import meaning
+from sojourn.events._meaning import meaning
 from sojourn.events._rejected import UNDECODABLE, Faults, collect_faults
 from sojourn.events._sources import BROKEN, WINDOWS, Look, Source, named_in_errors, open_source
 from sojourn.events._stage import CANONICAL, ROWS, SAMPLE, STAGE, Plan, Staging

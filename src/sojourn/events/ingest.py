@@ -7,7 +7,7 @@ from sojourn.events._identity import CONTESTED, FORMER, HITS, MATCHES, SETTLED, 
 from sojourn.events._keyed import KEYED, KeyedMerge
 from sojourn.events._lists import add_lists
 from sojourn.events._people import rename_staged
-from sojourn.events._rejected import FAULTS, check_share, store_faults
+from sojourn.events._rejected import FAULTS, check_share, notes_on_guests, store_faults
 from sojourn.events._staging import cleared, read_into_stage, stored_types
 from sojourn.events._tombstones import GONE, drop_forgotten
 from sojourn.events._write_events import GATHERED, EventDays
@@ -50,8 +50,9 @@ def ingest(warehouse: Warehouse, spec: IngestSpec, *, as_of: datetime) -> Ingest
     ):
         staged, forgotten = drop_forgotten(warehouse, read_into_stage(warehouse, spec, as_of=as_of), table=spec.table)
         rename_staged(warehouse, table=spec.table)
-        check_share(warehouse.engine, staged.faults, spec=spec, source=staged.source)
+        check_share(warehouse.engine, staged.faults, spec=spec, source=staged.source, columns=staged.columns.ours)
         lists = add_lists(warehouse.engine, spec, view=staged.plan.view)
+        guests = notes_on_guests(warehouse.engine, staged.faults, table=spec.table)
         if staged.faults.rejected:
             store_faults(warehouse, staged.source)
         kinds = staged.plan.columns | lists
@@ -73,7 +74,7 @@ def ingest(warehouse: Warehouse, spec: IngestSpec, *, as_of: datetime) -> Ingest
         forgotten=forgotten,
         reasons=staged.faults.reasons,
         columns={name: each.shown for name, each in (staged.columns.ours | staged.columns.extras).items()} | spec.lists,
-        notes=(*staged.notes, *done.notes),
+        notes=(*staged.notes, *guests, *done.notes),
         written=done.written,
         unchanged=done.unchanged,
     )

@@ -73,7 +73,7 @@ class IngestSpec(Spec):
     time_zone: str | None = None
     time_format: str | None = None
     max_rejected_share: float = Field(default=0.05, ge=0, le=1)
-    max_anonymous_share: float = Field(default=0.3, ge=0, le=1)
+    max_anonymous_share: float = Field(default=0.5, ge=0, le=1)
     max_clock_skew_s: int = Field(default=86_400, ge=0)
     earliest: date = date(1970, 1, 2)
 
