@@ -8,7 +8,7 @@ from math import exp
 
 import polars as pl
 
-from sojourn.core import BadInput, Estimator, MissingExtra
+from sojourn.core import BadInput, Estimator, MissingExtra, doing
 from sojourn.evaluate import (
     BootstrapSpec,
     Difference,
@@ -24,12 +24,13 @@ from sojourn.evaluate import (
 )
 from sojourn.lifetime._bias import bias_but_one, total_bias
 from sojourn.lifetime._design import KEYS, labelled
-from sojourn.lifetime._learning import LEAST_SPENDERS, need_users
+from sojourn.lifetime._learning import LEAST_SPENDERS, LEAST_USERS, need_users
 from sojourn.lifetime._members import fit_members, in_a_sentence, need_finite
 from sojourn.lifetime._outliers import held_in
+from sojourn.lifetime._thinned import thinned
 from sojourn.lifetime.history import days_needed, knob, longest_horizon
 from sojourn.lifetime.interval import TRUTH, fit_interval, with_interval
-from sojourn.lifetime.models import need_learned, stack_of, usable
+from sojourn.lifetime.models import baselines_of, need_learned, stack_of, took_no_part, usable
 from sojourn.lifetime.spec import ChurnSpec, ValueSpec
 from sojourn.lifetime.stack import left_undone
 
@@ -64,7 +65,7 @@ class Choice:
     """Which model the earlier folds picked. `loss` by model: lower is better, see `choose`.
 
     `spec.models` and `loss` have the models that finished on every one of these folds; `failed` says why others did
-    not.
+    not, and `absent` why some took no part (`took_no_part`).
     """
 
     spec: ValueSpec | ChurnSpec
@@ -74,6 +75,7 @@ class Choice:
     loss: Mapping[str, float]
     folds: tuple[FoldResult, ...]
     failed: Mapping[str, str] = field(default_factory=dict)
+    absent: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,11 @@ class Comparison:
         """The models that did not finish on some fold, and why."""
         return {**self.final.failed, **self.choice.failed}
 
+    @property
+    def absent(self) -> Mapping[str, str]:
+        """The models that took no part, and why."""
+        return self.choice.absent
+
     def table(self) -> pl.DataFrame:
         """All figures of all folds: `task, fold (its as-of date), model, metric, value, low, high`."""
         parts = [
@@ -153,7 +160,7 @@ def compare(
     spec = choice.spec
     predictions, coverage = _with_interval(result, known=known, choice=choice, level=level)
     features = known.filter(pl.col("as_of") == result.fold.test).drop(pl.selectors.starts_with("label_"))
-    outliers = _outliers(known.filter(rows_of(result.fold, spec)[0]), spec)
+    outliers = _outliers(thinned(known.filter(rows_of(result.fold, spec)[0])), spec)
     return Comparison(choice, result, result.differences, predictions, features, level, coverage, outliers)
 
 
@@ -177,7 +184,9 @@ def choose(table: pl.DataFrame, *, spec: ValueSpec | ChurnSpec, bootstrap: Boots
     need_users(known, where="lifetime.compare")
     split = with_spenders(split_of(known["as_of"].unique(), spec=spec), known=known, spec=spec)
     earliest = known.filter(rows_of(split.folds[0], spec)[0])
+    absent = took_no_part(spec, table=earliest)
     spec = spec.with_changes(models=usable(spec, table=earliest))
+    _need_users_in_folds(split, known=known, spec=spec)
     choice = Choice(spec, split, split_fingerprint(known, split=split), "", {}, ())
     bootstrap = bootstrap or BootstrapSpec()
     fewer = bootstrap.with_changes(replicates=min(bootstrap.replicates, EARLIER_REPLICATES))
@@ -188,7 +197,7 @@ def choose(table: pl.DataFrame, *, spec: ValueSpec | ChurnSpec, bootstrap: Boots
         raise BadInput(f"lifetime.compare: no model of {spec.name} has finished on every fold. {_told(failed)}")
     loss = {name: _loss(name, folds) for name in names}
     spec = spec.with_changes(models=names)
-    return Choice(spec, split, choice.fingerprint, min(loss, key=loss.__getitem__), loss, folds, failed)
+    return Choice(spec, split, choice.fingerprint, min(loss, key=loss.__getitem__), loss, folds, failed, absent)
 
 
 def split_of(as_ofs: Iterable[date], *, spec: ValueSpec | ChurnSpec) -> Split:
@@ -231,20 +240,37 @@ def with_spenders(split: Split, *, known: pl.DataFrame, spec: ValueSpec | ChurnS
     return split.with_changes(folds=split.folds[min(first, len(split.folds) - 2) :])
 
 
+def _need_users_in_folds(split: Split, *, known: pl.DataFrame, spec: ValueSpec | ChurnSpec) -> None:
+    """Raise `BadInput` where a fold knows too few users for anything that learns; baselines need none."""
+    if not {*spec.models} - {*baselines_of(spec), "stack"}:
+        return
+    for fold in split.folds:
+        users = known.filter(rows_of(fold, spec)[0])["user_id"].n_unique()
+        if users < LEAST_USERS:
+            raise BadInput(
+                f"lifetime.compare: {users} users are known to the fold tested on {fold.test}, and {LEAST_USERS} are "
+                "needed to learn from; baselines alone would be no comparison. Bring more users or a longer log, or "
+                f"look less far ahead than {spec.horizon_days} days"
+            )
+
+
 def run_fold(known: pl.DataFrame, *, fold: Fold, choice: Choice, bootstrap: BootstrapSpec | None = None) -> FoldResult:
     """Fit every model on the latest dates known at the fold's test date, and score them on it.
 
-    Models that do not finish are left out. The chosen one is `choice.chosen`, or if that one did not finish, the one
-    with the lowest `choice.loss` of those that did. Raises as `need_learned` does.
+    Of very many rows the models learn from some users' (`thinned`). Models that do not finish are left out. The chosen
+    one is `choice.chosen`, or if that one did not finish, the one with the lowest `choice.loss` of those that did.
+    Raises as `need_learned` does.
     """
     spec = choice.spec
     train, test = (known.filter(part) for part in rows_of(fold, spec))
+    train = thinned(train)
     models, said, failed = _fitted(spec, train=train, test=test)
     need_learned(spec.models, failed=failed, spec=spec)
     names: tuple[str, ...] = tuple(name for name in spec.models if name in said)
     predictions = test.select(*KEYS, truth_of(spec)).with_columns(said[name].alias(name) for name in names)
     ranked = sorted((name for name in names if name in choice.loss), key=choice.loss.__getitem__)
     task, chosen = task_of(spec).with_changes(models=names), ranked[0] if ranked else None
+    doing(f"{spec.name}: figures, {test.height:,} users")
     figures, differences = bootstrap_all(predictions, task=task, against=chosen, bootstrap=bootstrap)
     scores = Scores(
         task=task.name, kind=task.kind, split=choice.fingerprint, rows=test.height, chosen=chosen, models=figures

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from sojourn.core import need_columns
-from sojourn.evaluate import Callout, Chart, Column, Folded, Part, SideBySide, Table, number_text
+from sojourn.evaluate import Callout, Chart, Column, Folded, Part, Table, number_text
 from sojourn.lifetime._evidence_charts import cohorts_chart, places_chart
 from sojourn.lifetime.compare import Comparison
 from sojourn.lifetime.distribution_proof import DISTRIBUTION, INTERVAL, LIKE_PACE, DistributionProof
@@ -70,25 +70,21 @@ def _spread_parts(comparison: Comparison, proof: DistributionProof, unit: str) -
     gain = 1 - figures[DISTRIBUTION]["crps"] / figures[LIKE_PACE]["crps"] if figures[LIKE_PACE]["crps"] else None
     ahead = number_text(None if gain is None else -gain, style="change", digits=0)
     return [
-        SideBySide(
-            (
-                Chart(
-                    places_chart({labels[key]: places for key, places in proof.pit.items()}),
-                    "Where users came to lie in what was predicted of them",
-                    how_to_read="Each user's spend has a place in its own predicted distribution (randomised PIT). "
-                    "Calibrated: all bars at the line. A hump: too wide; high ends: too narrow; a slope: too high or "
-                    "too low.",
-                ),
-                Table(
-                    [{**row, "spread": labels[row["spread"]]} for row in figures.values()],
-                    columns=columns,
-                    title=f"Spread of single users, {level} within",
-                    caption="On users of the last fold. CRPS is the error of a whole distribution, in units of the "
-                    f"value: {ahead} against what users of like pace spent, which needs no model. Where most spend "
-                    "nothing, more than promised lie inside, as nothing is always inside.",
-                ),
-            )
-        )
+        Chart(
+            places_chart({labels[key]: places for key, places in proof.pit.items()}),
+            "Where users came to lie in what was predicted of them",
+            how_to_read="Each user's spend has a place in its own predicted distribution (randomised PIT). "
+            "Calibrated: all bars at the line. A hump: too wide; high ends: too narrow; a slope: too high or "
+            "too low.",
+        ),
+        Table(
+            [{**row, "spread": labels[row["spread"]]} for row in figures.values()],
+            columns=columns,
+            title=f"Spread of single users, {level} within",
+            caption="On users of the last fold. CRPS is the error of a whole distribution, in units of the "
+            f"value: {ahead} against what users of like pace spent, which needs no model. Where most spend "
+            "nothing, more than promised lie inside, as nothing is always inside.",
+        ),
     ]
 
 

@@ -61,7 +61,7 @@ class Bench:
     def summary(self) -> pl.DataFrame:
         """A short table: `task, model, chosen`, and the figures of the last fold that the task is judged by.
 
-        A model that did not finish has no figures, and says so in `chosen`.
+        A model that did not finish, or took no part, has no figures, and says so in `chosen`.
         """
         return pl.concat([_summary(comparison) for comparison in self.comparisons], how="diagonal")
 
@@ -147,7 +147,9 @@ def compare_models(
     """
     end = known_end(warehouse, end)
     spec, cut = _within_log(warehouse, spec, end)
-    table, short = comparison_table(warehouse, spec=spec, features=features, end=end)
+    with progress("Features of past dates", total=1) as advance:
+        table, short = comparison_table(warehouse, spec=spec, features=features, end=end)
+        advance(1)
     bench = _compare_all(warehouse, table, short=short, spec=spec, features=features, cut=cut)
     _write_comparisons(bench, out)
     write_report(out / REPORT_FILE, comparisons=bench.comparisons, spec=spec, evidence=bench.evidence)
@@ -256,8 +258,13 @@ def _compare_all(
         assert first is not None
         raise first
     values = [one for one in found if isinstance(one.spec, ValueSpec)]
-    cohorts = {one.spec.name: value_cohorts(warehouse, comparison=one, spec=spec, features=features) for one in values}
-    distributions, unlearned = judge_distributions(table, comparisons=values)
+    with progress("Cohorts and spreads", total=2) as advance:
+        cohorts = {
+            one.spec.name: value_cohorts(warehouse, comparison=one, spec=spec, features=features) for one in values
+        }
+        advance(1)
+        distributions, unlearned = judge_distributions(table, comparisons=values)
+        advance(1)
     return Bench(tuple(found), Evidence({**left_out, **unlearned}, distributions, cohorts, cut))
 
 
@@ -290,8 +297,9 @@ def _write_comparisons(bench: Bench, out: Path) -> None:
 
 
 def _summary(comparison: Comparison) -> pl.DataFrame:
-    named = {"task": comparison.spec.name, "chosen": "did not finish"}
-    unfinished = [{**named, "model": name} for name in comparison.failed if name not in comparison.scores.models]
+    out = {name: "did not finish" for name in comparison.failed if name not in comparison.scores.models}
+    out |= dict.fromkeys(comparison.absent, "took no part")
+    unfinished = [{"task": comparison.spec.name, "model": name, "chosen": why} for name, why in out.items()]
     short = _short(comparison.scores)
     return pl.concat([short, pl.DataFrame(unfinished)], how="diagonal") if unfinished else short
 

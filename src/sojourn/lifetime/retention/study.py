@@ -226,14 +226,19 @@ def _within_log(
     warehouse: Warehouse, spec: RetentionSpec, features: FeatureSpec | None, end: date | None
 ) -> RetentionSpec:
     """The settings, looking no further ahead than the log can judge where nobody asked how far; and a line says so."""
-    if "horizon_days" in spec.model_fields_set or spec.model is not None:
-        return spec
     first, last = log_days(warehouse)
     days, history = (min(end or last, last) - first).days, _history_days(spec, features)
     most = longest_horizon(days - history, step_days=spec.step_days)
-    if not most or most >= spec.horizon_days:
+    if most >= spec.horizon_days or spec.model is not None:
         return spec
     needed = history + days_needed(spec.horizon_days, step_days=spec.step_days)
+    if not most or "horizon_days" in spec.model_fields_set:
+        instead = f", or look less far ahead: horizon_days = {most} in [retention] of sojourn.toml" if most else ""
+        raise BadInput(
+            f"lifetime.retention: the log is too short to look {spec.horizon_days} days ahead: it has {days} days, and "
+            f"{needed} are needed, {history} of history and windows of {spec.horizon_days} days to learn from, to "
+            f"choose on and to test on. Bring a longer log{instead}"
+        )
     say(
         f"{most} days ahead: the log is too short for {spec.horizon_days}. It has {days} days, and {needed} are needed."
     )
