@@ -189,7 +189,7 @@ def test_purchase_processes_that_take_no_part_are_told(table):
     assert {*found.absent} == {"pareto_nbd", "bgnbd"}
     bought = few.filter(pl.col("purchase_days_all") > 0, pl.col("as_of").is_in(found.choice.folds[0].fold.train))
     count = bought["user_id"].n_unique()
-    told = f"it needs 90 users who bought, 30 of them again, and has {count} and {count}."
+    told = f"{count} users bought, {count} of them again, and 90 and 30 are needed."
     assert f"'pareto_nbd' and 'bgnbd' took no part: {told}" in verdict(found)
     page = lifetime_report(comparisons=[found], spec=LifetimeSpec(horizons_days=(30,))).html()
     assert "Pareto/NBD, gamma-gamma: took no part" in page
@@ -197,13 +197,10 @@ def test_purchase_processes_that_take_no_part_are_told(table):
 
 
 def test_a_fold_with_too_few_users_is_told_before_anything_is_learned(table):
-    early = table["as_of"].min()
     some = table["user_id"].unique().sort().head(18).to_list()
     thin = table.filter((pl.col("as_of") == table["as_of"].max()) | pl.col("user_id").is_in(some))
     with pytest.raises(BadInput, match=r"18 users are known to the fold tested on .*, and 20 are needed to learn from"):
         compare(thin, spec=SPEC, bootstrap=QUICK)
-    assert early < table["as_of"].max()
-    assert compare(thin, spec=SPEC.with_changes(models=("pace", "zero")), bootstrap=QUICK).chosen in ("pace", "zero")
 
 
 def told_apart(found: Comparison, *, high: float, against: tuple[str, ...]) -> Comparison:

@@ -30,7 +30,7 @@ from sojourn.lifetime._outliers import held_in
 from sojourn.lifetime._thinned import thinned
 from sojourn.lifetime.history import days_needed, knob, longest_horizon
 from sojourn.lifetime.interval import TRUTH, fit_interval, with_interval
-from sojourn.lifetime.models import baselines_of, need_learned, stack_of, took_no_part, usable
+from sojourn.lifetime.models import need_learned, stack_of, took_no_part, usable
 from sojourn.lifetime.spec import ChurnSpec, ValueSpec
 from sojourn.lifetime.stack import left_undone
 
@@ -241,9 +241,7 @@ def with_spenders(split: Split, *, known: pl.DataFrame, spec: ValueSpec | ChurnS
 
 
 def _need_users_in_folds(split: Split, *, known: pl.DataFrame, spec: ValueSpec | ChurnSpec) -> None:
-    """Raise `BadInput` where a fold knows too few users for anything that learns; baselines need none."""
-    if not {*spec.models} - {*baselines_of(spec), "stack"}:
-        return
+    """Raise `BadInput` where a fold knows too few users to learn from; its baselines alone would prove nothing."""
     for fold in split.folds:
         users = known.filter(rows_of(fold, spec)[0])["user_id"].n_unique()
         if users < LEAST_USERS:

@@ -73,9 +73,7 @@ def took_no_part(spec: ValueSpec | ChurnSpec, *, table: pl.DataFrame) -> dict[st
     why = "the table does not say when users bought"
     if {*columns_read(spec.value)} <= {*table.columns}:
         bought, again = _buyers(table)
-        why = (
-            f"it needs {LEAST_BUYERS} users who bought, {LEAST_BUYERS // 3} of them again, and has {bought} and {again}"
-        )
+        why = f"{bought} users bought, {again} of them again, and {LEAST_BUYERS} and {LEAST_BUYERS // 3} are needed"
     return {name: why for name in spec.models if name in out}
 
 
