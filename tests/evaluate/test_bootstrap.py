@@ -11,6 +11,7 @@ from sojourn.evaluate import (
     BootstrapSpec,
     Interval,
     Task,
+    bootstrap_all,
     bootstrap_metrics,
     classification_metrics,
     metric_names,
@@ -185,3 +186,22 @@ def test_faults_name_the_task_the_model_and_the_mend():
         paired_bootstrap(table, task=TASK, first="best", second="poor")
     with pytest.raises(BadSpec, match="user, truth and models must be different columns"):
         Task(name="x", kind="value", truth="spend", models=("spend",))
+
+
+@pytest.mark.parametrize("kind", ["value", "probability"])
+def test_all_at_once_is_the_metrics_and_every_pair(kind):
+    rng = np.random.default_rng(5)
+    truth = rng.integers(0, 2, 300).astype(float)
+    said = {name: np.clip(truth * 0.3 + rng.random(300) * 0.6, 0.01, 0.99) for name in ("a", "b", "c")}
+    table = pl.DataFrame({"user_id": [f"u{n % 200}" for n in range(300)], "truth": truth, **said})
+    task = Task(name="t", kind=kind, truth="truth", models=("a", "b", "c"))
+    some = BootstrapSpec(replicates=40)
+    figures, differences = bootstrap_all(table, task=task, against="b", bootstrap=some)
+    assert figures == bootstrap_metrics(table, task=task, bootstrap=some)
+    pairs = {n: paired_bootstrap(table, task=task, first="b", second=n, bootstrap=some) for n in ("a", "c")}
+    assert {*differences} == {*pairs}
+    for name, pair in pairs.items():
+        for metric, found in pair.items():
+            assert differences[name][metric].value == pytest.approx(found.value, abs=1e-12)
+            assert differences[name][metric].low == pytest.approx(found.low, abs=1e-9)
+    assert bootstrap_all(table, task=task, bootstrap=some) == (figures, {})

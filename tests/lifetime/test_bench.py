@@ -1,6 +1,7 @@
 """One model that dies does not end the bench: it drops out and is told; totals that are far off are told too."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -9,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sojourn.core import BadInput
-from sojourn.evaluate import BootstrapSpec
+from sojourn.evaluate import BootstrapSpec, Difference, Interval
 from sojourn.lifetime import (
+    Bench,
     ChurnSpec,
     Comparison,
+    Evidence,
     LifetimeSpec,
     SingleStage,
     Stack,
@@ -24,6 +27,7 @@ from sojourn.lifetime import (
     verdict,
 )
 from sojourn.lifetime._bias import bias_but_one, total_bias
+from sojourn.lifetime.verdict import verdict_tone
 from tests.lifetime.worlds import FAST
 
 QUICK = BootstrapSpec(replicates=50)
@@ -188,3 +192,56 @@ def test_beside_every_held_out_bias_stands_the_one_without_its_greatest_user(hal
     held = vars(fold.models["median"])["held_out_"].rename({"ltv_30": "m"})
     assert fold.held_out_bias["median"] == pytest.approx(total_bias(held, said="m"))
     assert fold.held_out_bias_but_one["median"] == pytest.approx(bias_but_one(held, said="m"))
+
+
+def test_purchase_processes_that_take_no_part_are_told(table):
+    few = table.with_columns(purchase_days_all=pl.when(pl.col("user_id").str.ends_with("1")).then(2).otherwise(0))
+    found = compare(few, spec=SPEC.with_changes(models=("median", "pareto_nbd", "bgnbd", "zero")), bootstrap=QUICK)
+    assert {*found.absent} == {"pareto_nbd", "bgnbd"}
+    bought = few.filter(pl.col("purchase_days_all") > 0, pl.col("as_of").is_in(found.choice.folds[0].fold.train))
+    count = bought["user_id"].n_unique()
+    told = f"{count} users bought, {count} of them again, and 90 and 30 are needed."
+    assert f"'pareto_nbd' and 'bgnbd' took no part: {told}" in verdict(found)
+    page = lifetime_report(comparisons=[found], spec=LifetimeSpec(horizons_days=(30,))).html()
+    assert "Pareto/NBD, gamma-gamma: took no part" in page
+    assert Bench((found,), Evidence()).summary().filter(pl.col("chosen") == "took no part").height == 2
+
+
+def test_a_fold_with_too_few_users_is_told_before_anything_is_learned(table):
+    some = table["user_id"].unique().sort().head(18).to_list()
+    thin = table.filter((pl.col("as_of") == table["as_of"].max()) | pl.col("user_id").is_in(some))
+    with pytest.raises(BadInput, match=r"18 users are known to the fold tested on .*, and 20 are needed to learn from"):
+        compare(thin, spec=SPEC, bootstrap=QUICK)
+
+
+def told_apart(found: Comparison, *, high: float, against: tuple[str, ...]) -> Comparison:
+    """The comparison with every judged difference from these models as sure as can be, from the others not told."""
+    sure = Difference(value=high / 2, low=min(0.1 * high, high), high=max(0.1 * high, high), prob_better=None)
+    unsure = Difference(value=0.0, low=-1.0, high=1.0, prob_better=None)
+    turned = Difference(value=-sure.value, low=-sure.high, high=-sure.low, prob_better=None)
+    differences = {
+        name: {**parts, **({"mae": sure, "gini": turned} if name in against else {"mae": unsure, "gini": unsure})}
+        for name, parts in found.differences.items()
+    }
+    level = {**found.scores.models[found.chosen], "bias": Interval(value=0.0, low=-0.1, high=0.1)}
+    scores = found.scores.with_changes(models={**found.scores.models, found.chosen: level})
+    return replace(found, differences=differences, final=replace(found.final, scores=scores))
+
+
+def test_the_box_says_the_verdict_in_the_colour_of_the_verdict(table):
+    found = compare(table, spec=SPEC.with_changes(models=("two_stage", "median", "pace", "zero")), bootstrap=QUICK)
+    learned = next(name for name in ("two_stage", "median") if name != found.chosen)
+    tones = {
+        "good": told_apart(found, high=-1.0, against=("pace", "zero")),
+        "note": told_apart(found, high=1.0, against=(learned,)),
+        "warning": told_apart(found, high=1.0, against=("zero",)),
+    }
+    for tone, each in tones.items():
+        assert verdict_tone(each) == tone
+        box = lifetime_report(comparisons=[each], spec=LifetimeSpec(horizons_days=(30,))).html()
+        box = box[box.index(f'<aside class="callout {tone}"') :]
+        assert "The earlier folds picked" in box[: box.index("</aside>")]
+    good = tones["good"]
+    far = {**good.scores.models[found.chosen], "bias": Interval(value=0.5, low=0.3, high=0.7)}
+    scores = good.scores.with_changes(models={**good.scores.models, found.chosen: far})
+    assert verdict_tone(replace(good, final=replace(good.final, scores=scores))) == "warning"

@@ -1,12 +1,14 @@
 """The one promise that everything else rests on: a held-out prediction has never seen the user."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
 
 from sojourn.core import UnreadableSource
 from sojourn.lifetime import BoostSpec
-from sojourn.lifetime._boost import Ensemble, Rows, cross_fit, user_groups
+from sojourn.lifetime._boost import Ensemble, Rows, cross_fit, grown_once, user_groups
 
 BOOST = BoostSpec(rounds=60, groups=4, min_leaf_rows=1, leaves=16, row_share=1.0, feature_share=1.0)
 LOSS = {"objective": "regression"}
@@ -88,3 +90,23 @@ def test_what_only_one_group_has_is_learned_all_the_same():
     ensemble = cross_fit(lone, objective={"objective": "tweedie"}, boost=BOOST)
     assert np.isfinite(ensemble.raw(lone.matrix)).all()
     assert np.isfinite(cross_fit(lone.only(rows.group == 2), objective=LOSS, boost=BOOST).raw(lone.matrix)).all()
+
+
+def test_trees_asked_for_twice_grow_once_and_others_do_not():
+    """The slow twin is `cross_fit` outside of the block: the same trees, grown again."""
+    rows, other = rows_of(6), {**LOSS, "objective": "regression_l1"}
+    with grown_once():
+        first = cross_fit(rows, objective=LOSS, boost=BOOST)
+        assert cross_fit(replace(rows, matrix=rows.matrix.copy()), objective={**LOSS}, boost=BOOST) is first
+        changed = [
+            cross_fit(rows, objective=other, boost=BOOST),
+            cross_fit(rows, objective=LOSS, boost=BOOST.with_changes(seed=1)),
+            cross_fit(replace(rows, target=rows.target + 1), objective=LOSS, boost=BOOST),
+            cross_fit(replace(rows, weight=np.ones(len(rows.target))), objective=LOSS, boost=BOOST),
+            cross_fit(replace(rows, start=np.ones(len(rows.target))), objective=LOSS, boost=BOOST),
+            cross_fit(replace(rows, group=1 - rows.group % 2), objective=LOSS, boost=BOOST),
+        ]
+        assert len({id(each) for each in (first, *changed)}) == 7
+    again = cross_fit(rows, objective=LOSS, boost=BOOST)
+    assert again is not first
+    assert np.array_equal(again.raw(rows.matrix), first.raw(rows.matrix))

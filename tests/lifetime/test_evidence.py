@@ -20,6 +20,7 @@ from sojourn.lifetime import (
     compare,
     judge_distribution,
     lifetime_report,
+    log_days,
     training_table,
     value_cohorts,
 )
@@ -141,8 +142,9 @@ def test_cohorts_are_what_the_log_says_user_by_user(app, short):
         elif row["day"] < as_of + timedelta(days=14):
             ahead[age] = ahead.get(age, 0.0) + row["amount"]
     assert set(cells["state"]) == {"observed", "ahead"}
+    assert cells["cohort"].min() == log_days(app)[0]
     for cell in cells.iter_rows(named=True):
-        age = (as_of - cell["cohort"]).days // 14 - 1
+        age = -(-(as_of - cell["cohort"]).days // 14) - 1  # the oldest begins with the log
         users = sum((as_of - first).days >= 1 and ((as_of - first).days - 1) // 14 == age for first in firsts.values())
         assert cell["users"] == users
         if cell["state"] == "observed":

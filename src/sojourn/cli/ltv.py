@@ -42,10 +42,11 @@ def compare(
     )
     said = [f"{each.spec.name}: {verdict(each)}" for each in found.comparisons]
     left_out = [f"{task} is left out: {why}" for task, why in found.evidence.left_out.items()]
+    cut = [found.evidence.cut] if found.evidence.cut else []
     show_frame(found.summary(), "")
     if not found.spreads().is_empty():
         show_frame(found.spreads(), "")
-    typer.echo("\n".join([*said, *left_out, f"report: {out / 'report.html'}"]))
+    typer.echo("\n".join([*cut, *said, *left_out, f"report: {out / 'report.html'}"]))
 
 
 @ltv.command(epilog="Example: sojourn ltv newcomers --age 1 --age 7 --by-day 90 --out ./newcomers")
@@ -181,8 +182,5 @@ def _spec(settings: dict[str, Any], horizon: list[int] | None) -> Any:
     from sojourn.lifetime import LifetimeSpec
 
     declared = settings.get("lifetime", {})
-    if not horizon:
-        return LifetimeSpec(**declared)
-    # Who asks for a week, as a short log has it, does not ask for a month of churn.
-    churn = {} if "churn_days" in declared else {"churn_days": min(LifetimeSpec().churn_days, max(horizon))}
-    return LifetimeSpec(**{**declared, **churn, "horizons_days": tuple(horizon)})
+    # What is not asked for here is cut to what the log can judge, churn too.
+    return LifetimeSpec(**{**declared, **({"horizons_days": tuple(horizon)} if horizon else {})})

@@ -20,7 +20,7 @@ from sojourn.core.errors import (
     missing_columns,
 )
 from sojourn.core.optional import need
-from sojourn.core.progress import Advance, progress, say
+from sojourn.core.progress import Advance, doing, progress, say
 from sojourn.core.tables import MONEY, UTC_US, check_table, need_columns, need_rows
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "UnreadableSource",
     "Value",
     "check_table",
+    "doing",
     "fingerprint",
     "missing_columns",
     "need",

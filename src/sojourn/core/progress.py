@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 Advance = Callable[[int], None]
+_NOW: ContextVar[Callable[[str], None] | None] = ContextVar("now", default=None)
 
 
 @contextmanager
@@ -25,10 +27,26 @@ def progress(what: str, *, total: int | None = None) -> Iterator[Advance]:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        TextColumn("{task.fields[now]}"),
     )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda units: bar.advance(task, units)
+        task = bar.add_task(what, total=total, now="")
+        outer = _NOW.set(lambda now: bar.update(task, now=now))
+        try:
+            yield lambda units: bar.advance(task, units)
+        finally:
+            _NOW.reset(outer)
+
+
+def doing(what: str) -> None:
+    """Show beside the innermost bar what is worked on now; does nothing where no bar is open.
+
+    >>> with progress("models", total=2) as advance:
+    ...     doing("ltv_30: two_stage")
+    """
+    show = _NOW.get()
+    if show is not None:
+        show(what)
 
 
 def say(sentence: str) -> None:

@@ -1,6 +1,14 @@
 """Predictions and truth come in; figures one can trust go out: splits, intervals, calibration, and report parts."""
 
-from sojourn.evaluate.bootstrap import BootstrapSpec, Difference, Interval, Task, bootstrap_metrics, paired_bootstrap
+from sojourn.evaluate.bootstrap import (
+    BootstrapSpec,
+    Difference,
+    Interval,
+    Task,
+    bootstrap_all,
+    bootstrap_metrics,
+    paired_bootstrap,
+)
 from sojourn.evaluate.charts import (
     coverage_chart,
     decile_chart,
@@ -65,6 +73,7 @@ __all__ = [
     "Table",
     "Task",
     "as_of_grid",
+    "bootstrap_all",
     "bootstrap_metrics",
     "calibration_table",
     "classification_metrics",

@@ -1,7 +1,10 @@
 """How sure a figure is: percentile intervals from resampled users, and the same for the difference of two models."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -74,12 +77,27 @@ def bootstrap_metrics(
     >>> bootstrap_metrics(table, task=task)["ltv"]["mae"]
     Interval(value=0.6666666666666666, low=0.0, high=1.0)
     """
+    return bootstrap_all(table, task=task, bootstrap=bootstrap)[0]
+
+
+def bootstrap_all(
+    table: pl.DataFrame, *, task: Task, against: str | None = None, bootstrap: BootstrapSpec | None = None
+) -> tuple[dict[str, dict[str, Interval]], dict[str, dict[str, Difference]]]:
+    """`bootstrap_metrics`, and from the same draws `paired_bootstrap` of one model against each other, by the other.
+
+    Without `against` there are no differences. The figures are those of the two functions, for the work of the first.
+    Raises what they do.
+    """
     bootstrap = bootstrap or BootstrapSpec()
+    if against is not None:
+        _need_models(task, against)
     runs = _run(table, task, bootstrap)
-    return {
+    intervals = {
         model: {name: _interval(name, run.values[name], run.replicates[name], bootstrap.level) for name in run.values}
         for model, run in runs.items()
     }
+    others = [] if against is None else [name for name in task.models if name != against]
+    return intervals, {name: _differences(runs[str(against)], runs[name], bootstrap) for name in others}
 
 
 def paired_bootstrap(
@@ -97,11 +115,18 @@ def paired_bootstrap(
     -2.5
     """
     bootstrap = bootstrap or BootstrapSpec()
-    strangers = [name for name in (first, second) if name not in task.models]
+    _need_models(task, first, second)
+    runs = _run(table, task.with_changes(models=tuple(dict.fromkeys((first, second)))), bootstrap)
+    return _differences(runs[first], runs[second], bootstrap)
+
+
+def _need_models(task: Task, *names: str) -> None:
+    strangers = [name for name in names if name not in task.models]
     if strangers:
         raise BadInput(f"evaluate.paired_bootstrap: {strangers} are no models of {task.name}: {list(task.models)}.")
-    runs = _run(table, task.with_changes(models=tuple(dict.fromkeys((first, second)))), bootstrap)
-    one, two = runs[first], runs[second]
+
+
+def _differences(one: "_Run", two: "_Run", bootstrap: BootstrapSpec) -> dict[str, Difference]:
     return {
         name: Difference(
             value=_plain(one.values[name] - two.values[name]),
@@ -123,9 +148,11 @@ def _run(table: pl.DataFrame, task: Task, bootstrap: BootstrapSpec) -> dict[str,
     truth = rows[task.truth].cast(pl.Float64).to_numpy()
     judges = {name: figures(truth, rows[name].cast(pl.Float64).to_numpy(), kind=task.kind) for name in task.models}
     parts: dict[str, list[dict[str, Floats]]] = {name: [] for name in task.models}
-    for weights in _draws(rows[task.user].rle_id().to_numpy().astype(np.intp), bootstrap):
-        for name, judge in judges.items():
-            parts[name].append(judge(weights))
+    with ThreadPoolExecutor(_workers(len(judges))) as pool:
+        for weights in _draws(rows[task.user].rle_id().to_numpy().astype(np.intp), bootstrap):
+            drawn = partial(_judged, weights=weights)
+            for name, figures_ in zip(judges, pool.map(drawn, judges.values()), strict=True):
+                parts[name].append(figures_)
     whole = np.ones((1, len(truth)))
     return {
         name: _Run(
@@ -134,6 +161,15 @@ def _run(table: pl.DataFrame, task: Task, bootstrap: BootstrapSpec) -> dict[str,
         )
         for name, judge in judges.items()
     }
+
+
+def _workers(jobs: int) -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(jobs, cores))
+
+
+def _judged(judge: Callable[[Floats], dict[str, Floats]], *, weights: Floats) -> dict[str, Floats]:
+    return judge(weights)
 
 
 def _checked_rows(table: pl.DataFrame, task: Task) -> pl.DataFrame:

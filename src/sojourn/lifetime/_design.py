@@ -234,7 +234,11 @@ def labelled(table: pl.DataFrame, *, spec: ValueSpec | Any, where: str) -> pl.Da
     """
     need_columns(table, [*KEYS, spec.label], where=where)
     need_rows(table, where=where, mend="Is there any user before the first as-of date?")
-    known = table.filter(pl.col(spec.label).is_not_null()).sort("as_of", "user_id")
+    known = table.filter(pl.col(spec.label).is_not_null()) if table[spec.label].null_count() else table
+    keys = known.select("as_of", "user_id")
+    # Large tables come in order: a copy of them would be the largest thing in memory.
+    if not keys.equals(keys.sort("as_of", "user_id")):
+        known = known.sort("as_of", "user_id")
     if known.is_empty():
         raise BadInput(
             f"{where}: {spec.label!r} is empty in all {table.height} rows: no label window of {spec.horizon_days} days "

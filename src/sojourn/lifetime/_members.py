@@ -6,7 +6,8 @@ from pathlib import Path
 
 import polars as pl
 
-from sojourn.core import BadInput, Estimator, MissingExtra, SojournError, UnreadableSource
+from sojourn.core import BadInput, Estimator, MissingExtra, SojournError, UnreadableSource, doing
+from sojourn.lifetime._boost import grown_once
 from sojourn.lifetime._store import FILE
 from sojourn.lifetime.baselines import Baseline, BaselineSpec
 from sojourn.lifetime.churn import ChurnBaseline, ChurnBaselineSpec, ChurnTrees
@@ -58,16 +59,18 @@ def fit_members(
     """
     fitted: dict[str, Estimator] = {}
     failed: dict[str, Exception] = {}
-    for name in names:
-        try:
-            model = make_member(name, spec=spec).fit(table)
-            need_finite(vars(model)["held_out_"][spec.name], of="held-out users")
-        except MissingExtra:
-            raise
-        except Exception as fault:  # whatever one model dies of, the others are compared
-            failed[name] = fault
-        else:
-            fitted[name] = model
+    with grown_once():
+        for name in names:
+            doing(f"{spec.name}: {name}, {table.height:,} rows")
+            try:
+                model = make_member(name, spec=spec).fit(table)
+                need_finite(vars(model)["held_out_"][spec.name], of="held-out users")
+            except MissingExtra:
+                raise
+            except Exception as fault:  # whatever one model dies of, the others are compared
+                failed[name] = fault
+            else:
+                fitted[name] = model
     return fitted, failed
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
 
 from sojourn.evaluate import (
     METRICS,
@@ -36,7 +35,7 @@ from sojourn.lifetime.interval import TRUTH
 from sojourn.lifetime.models import model_label
 from sojourn.lifetime.segments import segment_scores
 from sojourn.lifetime.spec import ChurnSpec, LifetimeSpec, ValueSpec
-from sojourn.lifetime.verdict import JUDGED, far_off, is_far_off, standing, verdict, verdict_sentence
+from sojourn.lifetime.verdict import JUDGED, verdict, verdict_sentence, verdict_tone
 
 RIVAL = {"value": "repeat", "probability": "recency"}
 SHOWN = {
@@ -65,13 +64,14 @@ def proof_parts(comparisons: Sequence[Comparison], spec: LifetimeSpec, evidence:
 
 def _verdict(comparison: Comparison, spec: LifetimeSpec) -> list[Part]:
     kind, rival = comparison.scores.kind, RIVAL[comparison.scores.kind]
-    parts: list[Part] = [Heading(f"Can it be believed: {_asked(comparison.spec)}", _tested(comparison))]
-    if rival in comparison.scores.models:
-        sentence = verdict_sentence(comparison, rival=rival, unit=spec.unit)
-        parts.append(Callout(sentence, tone=_tone(comparison, rival)))
-    if is_far_off(comparison.scores.models[comparison.chosen]["bias"]):
-        parts.append(Callout(far_off(comparison), tone="warning"))
     labels = _labels(comparison)
+    said = verdict(comparison, labels=labels)
+    parts: list[Part] = [
+        Heading(f"Can it be believed: {_asked(comparison.spec)}", _tested(comparison)),
+        Callout(f"{said[0].upper()}{said[1:]}", tone=verdict_tone(comparison)),
+    ]
+    if rival in comparison.scores.models:
+        parts.append(Prose(verdict_sentence(comparison, rival=rival, unit=spec.unit)))
     tried = scores_part(
         comparison.scores,
         metrics=SHOWN[kind],
@@ -83,19 +83,19 @@ def _verdict(comparison: Comparison, spec: LifetimeSpec) -> list[Part]:
     parts.append(_with_failed(tried, comparison, labels))
     return [
         *parts,
-        Prose(f"In short: {verdict(comparison, labels=labels)}"),
         Folded("How the model was chosen, and how it stands to each other", parts=_choice_tables(comparison)),
     ]
 
 
 def _with_failed(tried: Table, comparison: Comparison, labels: Mapping[str, str]) -> Table:
-    """The table with a row for each model that did not finish, without figures."""
+    """The table with a row for each model that did not finish or took no part, without figures."""
     heads = [column.name for column in tried.shown_columns]
     unfinished: list[dict[str, object]] = [
         {**dict.fromkeys(heads), heads[0]: f"{labels[name]}: did not finish"}
         for name in comparison.failed
         if name not in comparison.scores.models
     ]
+    unfinished += [{**dict.fromkeys(heads), heads[0]: f"{labels[name]}: took no part"} for name in comparison.absent]
     return replace(tried, rows=[*tried.row_dicts, *unfinished])
 
 
@@ -119,14 +119,6 @@ def _tested(comparison: Comparison) -> str:
         f"As of {fold.test} the models knew nothing of the {comparison.spec.horizon_days} days that followed. This is "
         f"how they did on them, for {n_users:,} users."
     )
-
-
-def _tone(comparison: Comparison, rival: str) -> Literal["note", "good", "warning"]:
-    if rival == comparison.chosen:
-        return "warning"
-    metrics = JUDGED[comparison.scores.kind]
-    found = {standing(metric, comparison.differences[rival][metric]) for metric in metrics}
-    return "good" if found == {"better"} else "warning" if "worse" in found else "note"
 
 
 def _choice_tables(comparison: Comparison) -> tuple[Part, ...]:
@@ -326,5 +318,5 @@ def _effect_parts(comparison: Comparison) -> list[Part]:
 
 
 def _labels(comparison: Comparison) -> dict[str, str]:
-    names = (*comparison.spec.models, *comparison.choice.loss, *comparison.failed)
+    names = (*comparison.spec.models, *comparison.choice.loss, *comparison.failed, *comparison.absent)
     return {name: model_label(name, spec=comparison.spec) for name in names}

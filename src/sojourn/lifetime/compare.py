@@ -8,7 +8,7 @@ from math import exp
 
 import polars as pl
 
-from sojourn.core import BadInput, Estimator, MissingExtra
+from sojourn.core import BadInput, Estimator, MissingExtra, doing
 from sojourn.evaluate import (
     BootstrapSpec,
     Difference,
@@ -17,25 +17,28 @@ from sojourn.evaluate import (
     Split,
     SplitSpec,
     Task,
+    bootstrap_all,
     coverage_table,
-    paired_bootstrap,
-    score_models,
     split_fingerprint,
     time_split,
 )
 from sojourn.lifetime._bias import bias_but_one, total_bias
 from sojourn.lifetime._design import KEYS, labelled
-from sojourn.lifetime._learning import LEAST_SPENDERS, need_users
+from sojourn.lifetime._learning import LEAST_SPENDERS, LEAST_USERS, need_users
 from sojourn.lifetime._members import fit_members, in_a_sentence, need_finite
 from sojourn.lifetime._outliers import held_in
+from sojourn.lifetime._thinned import thinned
 from sojourn.lifetime.history import days_needed, knob, longest_horizon
 from sojourn.lifetime.interval import TRUTH, fit_interval, with_interval
-from sojourn.lifetime.models import need_learned, stack_of, usable
+from sojourn.lifetime.models import need_learned, stack_of, took_no_part, usable
 from sojourn.lifetime.spec import ChurnSpec, ValueSpec
 from sojourn.lifetime.stack import left_undone
 
 # What a model leaves undone, by kind of task: an error, and how far the ranking is from perfect.
 LEFT_UNDONE = {"value": ("mae", "gini"), "probability": ("brier", "auc")}
+
+# Nothing is decided by the intervals of the earlier folds' figures: fewer resamples say enough.
+EARLIER_REPLICATES = 100
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class FoldResult:
 
     `held_out_bias` by model: how far the total of its held-out predictions is off, on the days that it learned from;
     `held_out_bias_but_one`: without the one user who makes most of that. `failed`: models that did not finish, and why.
+    `differences[name]`: the chosen model minus that one; none before one is chosen.
     """
 
     fold: Fold
@@ -53,6 +57,7 @@ class FoldResult:
     held_out_bias_but_one: Mapping[str, float]
     models: Mapping[str, Estimator] = field(repr=False)
     failed: Mapping[str, str] = field(default_factory=dict)
+    differences: Mapping[str, Mapping[str, Difference]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class Choice:
     """Which model the earlier folds picked. `loss` by model: lower is better, see `choose`.
 
     `spec.models` and `loss` have the models that finished on every one of these folds; `failed` says why others did
-    not.
+    not, and `absent` why some took no part (`took_no_part`).
     """
 
     spec: ValueSpec | ChurnSpec
@@ -70,6 +75,7 @@ class Choice:
     loss: Mapping[str, float]
     folds: tuple[FoldResult, ...]
     failed: Mapping[str, str] = field(default_factory=dict)
+    absent: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -116,6 +122,11 @@ class Comparison:
         """The models that did not finish on some fold, and why."""
         return {**self.final.failed, **self.choice.failed}
 
+    @property
+    def absent(self) -> Mapping[str, str]:
+        """The models that took no part, and why."""
+        return self.choice.absent
+
     def table(self) -> pl.DataFrame:
         """All figures of all folds: `task, fold (its as-of date), model, metric, value, low, high`."""
         parts = [
@@ -147,17 +158,10 @@ def compare(
     names: tuple[str, ...] = tuple(name for name in spec.models if name in result.models)
     choice = replace(choice, spec=spec.with_changes(models=names), chosen=result.scores.chosen or choice.chosen)
     spec = choice.spec
-    differences = {
-        name: paired_bootstrap(
-            result.predictions, task=task_of(spec), first=choice.chosen, second=name, bootstrap=bootstrap
-        )
-        for name in names
-        if name != choice.chosen
-    }
     predictions, coverage = _with_interval(result, known=known, choice=choice, level=level)
     features = known.filter(pl.col("as_of") == result.fold.test).drop(pl.selectors.starts_with("label_"))
-    outliers = _outliers(known.filter(_rows_of(result.fold, spec)[0]), spec)
-    return Comparison(choice, result, differences, predictions, features, level, coverage, outliers)
+    outliers = _outliers(thinned(known.filter(rows_of(result.fold, spec)[0])), spec)
+    return Comparison(choice, result, result.differences, predictions, features, level, coverage, outliers)
 
 
 def _outliers(train: pl.DataFrame, spec: ValueSpec | ChurnSpec) -> int:
@@ -178,18 +182,22 @@ def choose(table: pl.DataFrame, *, spec: ValueSpec | ChurnSpec, bootstrap: Boots
     """
     known = labelled(table, spec=spec, where="lifetime.compare")
     need_users(known, where="lifetime.compare")
-    split = _with_spenders(split_of(known["as_of"].unique(), spec=spec), known=known, spec=spec)
-    earliest = known.filter(_rows_of(split.folds[0], spec)[0])
+    split = with_spenders(split_of(known["as_of"].unique(), spec=spec), known=known, spec=spec)
+    earliest = known.filter(rows_of(split.folds[0], spec)[0])
+    absent = took_no_part(spec, table=earliest)
     spec = spec.with_changes(models=usable(spec, table=earliest))
+    _need_users_in_folds(split, known=known, spec=spec)
     choice = Choice(spec, split, split_fingerprint(known, split=split), "", {}, ())
-    folds = tuple(run_fold(known, fold=fold, choice=choice, bootstrap=bootstrap) for fold in split.selection)
+    bootstrap = bootstrap or BootstrapSpec()
+    fewer = bootstrap.with_changes(replicates=min(bootstrap.replicates, EARLIER_REPLICATES))
+    folds = tuple(run_fold(known, fold=fold, choice=choice, bootstrap=fewer) for fold in split.selection)
     names: tuple[str, ...] = tuple(name for name in spec.models if all(name in result.models for result in folds))
     failed = {name: f"as of {each.fold.test}, {why}" for each in folds for name, why in each.failed.items()}
     if not names:
         raise BadInput(f"lifetime.compare: no model of {spec.name} has finished on every fold. {_told(failed)}")
     loss = {name: _loss(name, folds) for name in names}
     spec = spec.with_changes(models=names)
-    return Choice(spec, split, choice.fingerprint, min(loss, key=loss.__getitem__), loss, folds, failed)
+    return Choice(spec, split, choice.fingerprint, min(loss, key=loss.__getitem__), loss, folds, failed, absent)
 
 
 def split_of(as_ofs: Iterable[date], *, spec: ValueSpec | ChurnSpec) -> Split:
@@ -221,36 +229,49 @@ def _too_short(days: list[date], spec: ValueSpec | ChurnSpec) -> str:
     )
 
 
-def _with_spenders(split: Split, *, known: pl.DataFrame, spec: ValueSpec | ChurnSpec) -> Split:
+def with_spenders(split: Split, *, known: pl.DataFrame, spec: ValueSpec | ChurnSpec) -> Split:
     """The folds without early ones in which too few users spent to learn from, as where a log begins; at least two."""
     if isinstance(spec, ChurnSpec):
         return split
     spenders = [
-        known.filter(_rows_of(fold, spec)[0], pl.col(spec.label) > 0)["user_id"].n_unique() for fold in split.folds
+        known.filter(rows_of(fold, spec)[0], pl.col(spec.label) > 0)["user_id"].n_unique() for fold in split.folds
     ]
     first = next((at for at, count in enumerate(spenders) if count >= LEAST_SPENDERS), len(spenders))
     return split.with_changes(folds=split.folds[min(first, len(split.folds) - 2) :])
 
 
+def _need_users_in_folds(split: Split, *, known: pl.DataFrame, spec: ValueSpec | ChurnSpec) -> None:
+    """Raise `BadInput` where a fold knows too few users to learn from; its baselines alone would prove nothing."""
+    for fold in split.folds:
+        users = known.filter(rows_of(fold, spec)[0])["user_id"].n_unique()
+        if users < LEAST_USERS:
+            raise BadInput(
+                f"lifetime.compare: {users} users are known to the fold tested on {fold.test}, and {LEAST_USERS} are "
+                "needed to learn from; baselines alone would be no comparison. Bring more users or a longer log, or "
+                f"look less far ahead than {spec.horizon_days} days"
+            )
+
+
 def run_fold(known: pl.DataFrame, *, fold: Fold, choice: Choice, bootstrap: BootstrapSpec | None = None) -> FoldResult:
     """Fit every model on the latest dates known at the fold's test date, and score them on it.
 
-    Models that do not finish are left out. The chosen one is `choice.chosen`, or if that one did not finish, the one
-    with the lowest `choice.loss` of those that did. Raises as `need_learned` does.
+    Of very many rows the models learn from some users' (`thinned`). Models that do not finish are left out. The chosen
+    one is `choice.chosen`, or if that one did not finish, the one with the lowest `choice.loss` of those that did.
+    Raises as `need_learned` does.
     """
     spec = choice.spec
-    train, test = (known.filter(part) for part in _rows_of(fold, spec))
+    train, test = (known.filter(part) for part in rows_of(fold, spec))
+    train = thinned(train)
     models, said, failed = _fitted(spec, train=train, test=test)
     need_learned(spec.models, failed=failed, spec=spec)
     names: tuple[str, ...] = tuple(name for name in spec.models if name in said)
     predictions = test.select(*KEYS, truth_of(spec)).with_columns(said[name].alias(name) for name in names)
     ranked = sorted((name for name in names if name in choice.loss), key=choice.loss.__getitem__)
-    scores = score_models(
-        predictions,
-        task=task_of(spec).with_changes(models=names),
-        split=choice.fingerprint,
-        chosen=ranked[0] if ranked else None,
-        bootstrap=bootstrap,
+    task, chosen = task_of(spec).with_changes(models=names), ranked[0] if ranked else None
+    doing(f"{spec.name}: figures, {test.height:,} users")
+    figures, differences = bootstrap_all(predictions, task=task, against=chosen, bootstrap=bootstrap)
+    scores = Scores(
+        task=task.name, kind=task.kind, split=choice.fingerprint, rows=test.height, chosen=chosen, models=figures
     )
     held: dict[str, pl.DataFrame] = {name: vars(models[name])["held_out_"] for name in names}
     return FoldResult(
@@ -261,6 +282,7 @@ def run_fold(known: pl.DataFrame, *, fold: Fold, choice: Choice, bootstrap: Boot
         {name: bias_but_one(table, said=spec.name) for name, table in held.items()},
         {name: models[name] for name in names},
         {name: in_a_sentence(fault) for name, fault in failed.items()},
+        differences,
     )
 
 
@@ -308,14 +330,14 @@ def _with_interval(
     spec = choice.spec
     if isinstance(spec, ChurnSpec):
         return result.predictions, None
-    train, test = (known.filter(part) for part in _rows_of(result.fold, spec))
+    train, test = (known.filter(part) for part in rows_of(result.fold, spec))
     interval = fit_interval(result.models[choice.chosen], table=train, level=level)
     named = result.predictions.with_columns(pl.col(choice.chosen).alias(spec.name))
     both = with_interval(interval, features=test, predicted=named)
     return both.drop(spec.name), coverage_table(both, spec=interval.conformal_.spec)
 
 
-def _rows_of(fold: Fold, spec: ValueSpec | ChurnSpec) -> tuple[pl.Expr, pl.Expr]:
+def rows_of(fold: Fold, spec: ValueSpec | ChurnSpec) -> tuple[pl.Expr, pl.Expr]:
     """Which rows a fold trains on (the latest dates), and which it tests on."""
     return pl.col("as_of").is_in(fold.train[-spec.train_as_ofs :]), pl.col("as_of") == fold.test
 

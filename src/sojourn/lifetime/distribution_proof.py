@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from sojourn.core import BadInput
+from sojourn.core import BadInput, doing
 from sojourn.evaluate import coverage_by_decile, crps, level_grid, pit_distance, randomised_pit
 from sojourn.lifetime._boost import Floats
 from sojourn.lifetime._design import KEYS, Pace, labelled
+from sojourn.lifetime._thinned import thinned
 from sojourn.lifetime.compare import Comparison
 from sojourn.lifetime.distribution import SpendDistribution, SpendDistributionSpec
 from sojourn.lifetime.forecast import only_task
@@ -61,7 +62,7 @@ def judge_distribution(table: pl.DataFrame, *, comparison: Comparison) -> Distri
     if not isinstance(task, ValueSpec):
         raise BadInput(f"lifetime.judge_distribution judges values; {task.name} is a probability.")
     known, fold = labelled(table, spec=task, where="lifetime.judge_distribution"), comparison.final.fold
-    train = known.filter(pl.col("as_of").is_in(fold.train[-task.train_as_ofs :]))
+    train = thinned(known.filter(pl.col("as_of").is_in(fold.train[-task.train_as_ofs :])))
     test = known.filter(pl.col("as_of") == fold.test).sort(KEYS)
     test = test.gather_every(max(1, -(-test.height // MOST_USERS)))
     settings = {name: getattr(task, name) for name in ValueSpec.model_fields}
@@ -91,6 +92,7 @@ def judge_distributions(
     unlearned: dict[str, str] = {}
     for comparison in comparisons:
         name = comparison.spec.name
+        doing(f"{name}: spread")
         try:
             found[name] = judge_distribution(only_task(table, comparison.spec), comparison=comparison)
         except BadInput as fault:

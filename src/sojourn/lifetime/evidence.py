@@ -20,16 +20,21 @@ MOST_PURCHASES, LEAST_PURCHASES = 20, 5
 
 @dataclass(frozen=True)
 class Evidence:
-    """What goes beside comparisons, by task: why some were left out, `judge_distribution` and `value_cohorts`."""
+    """What goes beside comparisons, by task: why some were left out, `judge_distribution` and `value_cohorts`.
+
+    `cut` says in a sentence that horizons were cut to what the log can judge; empty where none was.
+    """
 
     left_out: Mapping[str, str] = field(default_factory=dict)
     distributions: Mapping[str, DistributionProof] = field(default_factory=dict)
     cohorts: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    cut: str = ""
 
 
 def left_out_parts(evidence: Evidence) -> list[Part]:
-    """A callout for each task that could not be judged."""
-    return [
+    """A callout for horizons that were cut, and one for each task that could not be judged."""
+    cut: list[Part] = [Callout(evidence.cut, tone="warning")] if evidence.cut else []
+    return cut + [
         Callout(f"**{name}** is left out: {why.rstrip('.')}.", tone="warning")
         for name, why in evidence.left_out.items()
     ]

@@ -28,6 +28,46 @@ def is_long_enough(task: ValueSpec | ChurnSpec, *, spec: LifetimeSpec, log_days:
     return log_days >= spec.history_days + days_needed(task.horizon_days, step_days=spec.step_days)
 
 
+def within_log(spec: LifetimeSpec, *, log_days: int) -> tuple[LifetimeSpec, str]:
+    """The settings with the horizons that nobody asked for cut to what the log can judge; and a sentence that says so.
+
+    Asked for is what the settings were made with, and what a model is named for. The shortest horizon is cut where it
+    is too long, and so are the days of churn; longer horizons stay, to be extrapolated.
+
+    >>> spec, said = within_log(LifetimeSpec(), log_days=90)
+    >>> spec.horizons_days, spec.churn_days
+    ((20, 90), 20)
+    >>> within_log(LifetimeSpec(horizons_days=(30, 90), churn_days=30), log_days=90)[1]
+    ''
+    """
+    most = longest_horizon(log_days - spec.history_days, step_days=spec.step_days)
+    if not most:
+        return spec, ""
+    shortest, churn = min(spec.horizons_days), spec.churn_days
+    cut: dict[str, object] = {}
+    named = {*spec.models}
+    if (
+        _is_default(spec, "horizons_days")
+        and most < shortest
+        and not named & {each.name for each in spec.value_tasks()}
+    ):
+        cut["horizons_days"] = (most, *(days for days in sorted(spec.horizons_days) if days > shortest))
+    if _is_default(spec, "churn_days") and most < churn and spec.churn_task().name not in named:
+        cut["churn_days"] = most
+    if not cut:
+        return spec, ""
+    of_what = {"horizons_days": "spend", "churn_days": "churn"}
+    usual = max(shortest if name == "horizons_days" else churn for name in cut)
+    return spec.with_changes(**cut), (
+        f"{most} days ahead for {' and '.join(of_what[name] for name in cut)}: the log is too short for {usual}. It "
+        f"has {log_days} days, and {spec.history_days + days_needed(usual, step_days=spec.step_days)} are needed."
+    )
+
+
+def _is_default(spec: LifetimeSpec, name: str) -> bool:
+    return name not in spec.model_fields_set
+
+
 def short_tasks(spec: LifetimeSpec, *, log_days: int) -> dict[str, str]:
     """The tasks that a log of so many days is too short to judge, each with the sentence that says so."""
     tasks = (task for task in spec.tasks() if not is_long_enough(task, spec=spec, log_days=log_days))

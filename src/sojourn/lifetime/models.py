@@ -62,12 +62,33 @@ def usable(spec: ValueSpec | ChurnSpec, *, table: pl.DataFrame) -> tuple[str, ..
     return tuple(name for name in names if name not in out) or names
 
 
+def took_no_part(spec: ValueSpec | ChurnSpec, *, table: pl.DataFrame) -> dict[str, str]:
+    """Why purchase processes are not among the models usable on this table, by name; empty where they are.
+
+    Models that take refunds apart are not told of where nothing flows back: there is nothing to take apart.
+    """
+    out = {*spec.models} - {*usable(spec, table=table)} - {*APART}
+    if not out or not isinstance(spec, ValueSpec):
+        return {}
+    why = "the table does not say when users bought"
+    if {*columns_read(spec.value)} <= {*table.columns}:
+        bought, again = _buyers(table)
+        why = f"{bought} users bought, {again} of them again, and {LEAST_BUYERS} and {LEAST_BUYERS // 3} are needed"
+    return {name: why for name in spec.models if name in out}
+
+
 def tells_of_buyers(table: pl.DataFrame, *, value: str) -> bool:
     """Whether a table says when users bought, and has enough who did, and who did again."""
     if not {*columns_read(value)} <= {*table.columns}:
         return False
+    bought, again = _buyers(table)
+    return bought >= LEAST_BUYERS and again >= LEAST_BUYERS // 3
+
+
+def _buyers(table: pl.DataFrame) -> tuple[int, int]:
+    """How many users bought, and how many on more than one day."""
     days = table.group_by("user_id").agg(pl.col("purchase_days_all").max())["purchase_days_all"].fill_null(0)
-    return int((days > 0).sum()) >= LEAST_BUYERS and int((days > 1).sum()) >= LEAST_BUYERS // 3
+    return int((days > 0).sum()), int((days > 1).sum())
 
 
 def baselines_of(spec: ValueSpec | ChurnSpec) -> tuple[str, ...]:

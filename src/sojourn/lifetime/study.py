@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from sojourn.core import BadInput, progress
+from sojourn.core import BadInput, progress, say
 from sojourn.evaluate import BootstrapSpec, Scores, write_metrics
 from sojourn.evaluate.scores import write_whole
 from sojourn.features import FeatureSpec
@@ -19,7 +19,8 @@ from sojourn.lifetime.evaluation import evaluate_model
 from sojourn.lifetime.evidence import Evidence
 from sojourn.lifetime.extrapolation import bases_of
 from sojourn.lifetime.forecast import Lifetime, only_task
-from sojourn.lifetime.history import short_tasks
+from sojourn.lifetime.history import short_tasks, within_log
+from sojourn.lifetime.learnable import without_short, without_unlearnable
 from sojourn.lifetime.log_end import known_end, log_days
 from sojourn.lifetime.report import Outlook, write_report
 from sojourn.lifetime.segments import segment_scores
@@ -60,7 +61,7 @@ class Bench:
     def summary(self) -> pl.DataFrame:
         """A short table: `task, model, chosen`, and the figures of the last fold that the task is judged by.
 
-        A model that did not finish has no figures, and says so in `chosen`.
+        A model that did not finish, or took no part, has no figures, and says so in `chosen`.
         """
         return pl.concat([_summary(comparison) for comparison in self.comparisons], how="diagonal")
 
@@ -100,11 +101,12 @@ def run_study(
     and has no model named.
     """
     end = known_end(warehouse, end)
+    spec, cut = _within_log(warehouse, spec, end)
     with progress("Features of past dates", total=1) as advance:
         table = training_table(warehouse, spec=spec, features=features, end=end)
         advance(1)
     short = short_tasks(spec, log_days=(end - log_days(warehouse)[0]).days)
-    bench = _compare_all(warehouse, table, short=short, spec=spec, features=features)
+    bench = _compare_all(warehouse, table, short=short, spec=spec, features=features, cut=cut)
     named = {*spec.models, *bases_of(table, spec=spec)}
     for name, why in bench.evidence.left_out.items():
         if name not in named:
@@ -139,11 +141,16 @@ def compare_models(
     """Compare the models of every task that can be judged; write what was found into `out`.
 
     A task that the log is too short for, or too few users, is left out, and why is said (`Bench.evidence.left_out`).
+    Horizons that nobody asked for are cut to what the log can judge (`Bench.evidence.cut`).
     The files are `metrics.json`, `comparison.csv`, `segments.csv`, `distributions.csv` (how good the spreads told of
     users' spend are), `cohorts.csv` (`value_cohorts`) and `report.html`. Raises `BadInput` where no task can be judged.
     """
-    table, short = comparison_table(warehouse, spec=spec, features=features, end=end)
-    bench = _compare_all(warehouse, table, short=short, spec=spec, features=features)
+    end = known_end(warehouse, end)
+    spec, cut = _within_log(warehouse, spec, end)
+    with progress("Features of past dates", total=1) as advance:
+        table, short = comparison_table(warehouse, spec=spec, features=features, end=end)
+        advance(1)
+    bench = _compare_all(warehouse, table, short=short, spec=spec, features=features, cut=cut)
     _write_comparisons(bench, out)
     write_report(out / REPORT_FILE, comparisons=bench.comparisons, spec=spec, evidence=bench.evidence)
     return bench
@@ -157,8 +164,21 @@ def fit_models(
     features: FeatureSpec | None = None,
     end: date | None = None,
 ) -> Lifetime:
-    """Fit a `Lifetime` on everything known by `end` and save it into the folder `out`."""
-    model = Lifetime(spec).fit(training_table(warehouse, spec=spec, features=features, end=end))
+    """Fit a `Lifetime` on everything known by `end` and save it into the folder `out`.
+
+    Horizons that nobody asked for are cut as by `compare_models`. A horizon that can neither be learned nor be
+    extrapolated is left out, which a line on stderr says before anything is learned. Raises `BadInput` there where none
+    is left, or where churn cannot be learned.
+    """
+    end = known_end(warehouse, end)
+    spec, cut = _within_log(warehouse, spec, end)
+    left = without_short(spec, log_days=(end - log_days(warehouse)[0]).days)
+    table = training_table(warehouse, spec=left.spec, features=features, end=end)
+    left = without_unlearnable(left, table=table)
+    for sentence in [cut, *(f"{name} is left out: {why}" for name, why in left.out.items())]:
+        if sentence:
+            say(sentence)
+    model = Lifetime(left.spec).fit(table.drop(left.labels(table)))
     model.save(out)
     return model
 
@@ -204,6 +224,10 @@ def scores_summary(scores: Mapping[str, Scores]) -> pl.DataFrame:
     return pl.concat([_short(each) for each in scores.values()], how="diagonal")
 
 
+def _within_log(warehouse: Warehouse, spec: LifetimeSpec, end: date) -> tuple[LifetimeSpec, str]:
+    return within_log(spec, log_days=(end - log_days(warehouse)[0]).days)
+
+
 def _compare_all(
     warehouse: Warehouse,
     table: pl.DataFrame,
@@ -211,6 +235,7 @@ def _compare_all(
     short: Mapping[str, str],
     spec: LifetimeSpec,
     features: FeatureSpec | None,
+    cut: str,
 ) -> Bench:
     """Every task that can be judged, compared; `short` are those that the log is too short for, and why."""
     bases = bases_of(table, spec=spec)
@@ -233,9 +258,14 @@ def _compare_all(
         assert first is not None
         raise first
     values = [one for one in found if isinstance(one.spec, ValueSpec)]
-    cohorts = {one.spec.name: value_cohorts(warehouse, comparison=one, spec=spec, features=features) for one in values}
-    distributions, unlearned = judge_distributions(table, comparisons=values)
-    return Bench(tuple(found), Evidence({**left_out, **unlearned}, distributions, cohorts))
+    with progress("Cohorts and spreads", total=2) as advance:
+        cohorts = {
+            one.spec.name: value_cohorts(warehouse, comparison=one, spec=spec, features=features) for one in values
+        }
+        advance(1)
+        distributions, unlearned = judge_distributions(table, comparisons=values)
+        advance(1)
+    return Bench(tuple(found), Evidence({**left_out, **unlearned}, distributions, cohorts, cut))
 
 
 def _predict(model: Lifetime, features: pl.DataFrame, out: Path) -> Predicted:
@@ -267,8 +297,9 @@ def _write_comparisons(bench: Bench, out: Path) -> None:
 
 
 def _summary(comparison: Comparison) -> pl.DataFrame:
-    named = {"task": comparison.spec.name, "chosen": "did not finish"}
-    unfinished = [{**named, "model": name} for name in comparison.failed if name not in comparison.scores.models]
+    out = {name: "did not finish" for name in comparison.failed if name not in comparison.scores.models}
+    out |= dict.fromkeys(comparison.absent, "took no part")
+    unfinished = [{"task": comparison.spec.name, "model": name, "chosen": why} for name, why in out.items()]
     short = _short(comparison.scores)
     return pl.concat([short, pl.DataFrame(unfinished)], how="diagonal") if unfinished else short
 

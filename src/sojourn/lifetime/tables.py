@@ -1,20 +1,24 @@
 """From a warehouse to the tables that `Lifetime` reads: past dates with labels to learn from, one date to score."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import date, timedelta
 
 import polars as pl
 
 from sojourn.core import BadInput
-from sojourn.evaluate import as_of_grid
+from sojourn.evaluate import Fold, as_of_grid
 from sojourn.features import FeatureSpec, LabelSpec, SequenceSpec, feature_table, sequence_table, training_set
 from sojourn.lifetime._flows import flows_back, with_flow_labels, with_flows
+from sojourn.lifetime._thinned import thinned_dates
 from sojourn.lifetime.compare import split_of
 from sojourn.lifetime.history import short_tasks
 from sojourn.lifetime.log_end import known_end, log_days
 from sojourn.lifetime.money import valued
 from sojourn.lifetime.spec import ChurnSpec, LifetimeSpec, ValueSpec
 from sojourn.warehouse import Warehouse
+
+# Features of so many dates are made at once: more would need the memory of them all.
+DATES_AT_ONCE = 8
 
 
 def training_table(
@@ -37,7 +41,8 @@ def comparison_table(
 ) -> tuple[pl.DataFrame, dict[str, str]]:
     """What `compare` needs of the tasks that the log is long enough to judge; and why others are left out, by task.
 
-    The table is `training_table`'s at the dates of those tasks' folds. Raises `BadInput` where there is none.
+    The table is `training_table`'s at the dates of those tasks' folds; of very many users, the dates that no fold is
+    tested on have some (`thinned`). Raises `BadInput` where there is no such task.
     """
     first, end = log_days(warehouse)[0], known_end(warehouse, end)
     short = short_tasks(spec, log_days=(end - first).days)
@@ -46,22 +51,24 @@ def comparison_table(
         told = ". ".join(f"{name}: {why}" for name, why in short.items())
         raise BadInput(f"lifetime.compare: no task can be judged. {told}")
     as_ofs = _needed(spec, long_enough, first, end)
-    return _table(warehouse, spec=spec, features=features, end=end, as_ofs=as_ofs), short
+    whole = {fold.test for task in long_enough for fold in _folds_of(as_ofs, task, end)}
+    return _table(warehouse, spec=spec, features=features, end=end, as_ofs=as_ofs, whole=whole), short
 
 
 def _table(
-    warehouse: Warehouse, *, spec: LifetimeSpec, features: FeatureSpec | None, end: date, as_ofs: Iterable[date]
+    warehouse: Warehouse,
+    *,
+    spec: LifetimeSpec,
+    features: FeatureSpec | None,
+    end: date,
+    as_ofs: Iterable[date],
+    whole: Collection[date] | None = None,
 ) -> pl.DataFrame:
+    """The table of these dates; where `whole` is given, dates that are not among them are thinned."""
     features = valued(warehouse, features=features, spec=spec)
-    wanted: dict[tuple[int, ...], list[date]] = {}
-    for as_of in as_ofs:
-        complete = tuple(n for n in _horizons(spec) if as_of + timedelta(days=n) <= end)
-        wanted.setdefault(complete, []).append(as_of)
-    parts = [
-        training_set(warehouse, _with_labels(features, spec, horizons), as_ofs) for horizons, as_ofs in wanted.items()
-    ]
     labels = [task.label for task in spec.tasks()]
-    table = pl.concat(parts, how="diagonal_relaxed").sort("as_of", "user_id")
+    table = pl.concat(_parts(warehouse, spec, features, end, as_ofs, whole), how="diagonal_relaxed")
+    table = table.sort("as_of", "user_id")
     others = [name for name in table.columns if name.startswith("label_") and name not in labels]
     unended = [pl.lit(None, pl.Float64).alias(label) for label in labels if label not in table.columns]
     table = table.drop(others).with_columns(unended)
@@ -71,6 +78,38 @@ def _table(
             warehouse, table, features=features, value=spec.value, horizons_days=spec.horizons_days, end=end
         )
     return with_sequences(warehouse, table, spec=spec.sequences)
+
+
+def _parts(
+    warehouse: Warehouse,
+    spec: LifetimeSpec,
+    features: FeatureSpec,
+    end: date,
+    as_ofs: Iterable[date],
+    whole: Collection[date] | None,
+) -> list[pl.DataFrame]:
+    """The rows of some dates each, with the labels whose windows had ended."""
+    wanted: dict[tuple[int, ...], list[date]] = {}
+    for as_of in as_ofs:
+        complete = tuple(n for n in _horizons(spec) if as_of + timedelta(days=n) <= end)
+        wanted.setdefault(complete, []).append(as_of)
+    parts = []
+    for horizons, dates in wanted.items():
+        asked = _with_labels(features, spec, horizons)
+        for at in range(0, len(dates), DATES_AT_ONCE):
+            part = training_set(warehouse, asked, dates[at : at + DATES_AT_ONCE])
+            parts.append(part if whole is None else _thinned(part, whole=whole, dates=spec.train_as_ofs))
+    return parts
+
+
+def _folds_of(as_ofs: Iterable[date], task: ValueSpec | ChurnSpec, end: date) -> tuple[Fold, ...]:
+    """The folds that `compare` cuts from a table of these dates."""
+    return split_of([day for day in as_ofs if day + timedelta(days=task.horizon_days) <= end], spec=task).folds
+
+
+def _thinned(part: pl.DataFrame, *, whole: Collection[date], dates: int) -> pl.DataFrame:
+    kept, other = (part.filter(each) for each in (pl.col("as_of").is_in(whole), ~pl.col("as_of").is_in(whole)))
+    return pl.concat([kept, thinned_dates(other, dates=dates)])
 
 
 def scoring_table(
@@ -107,19 +146,23 @@ def _needed(spec: LifetimeSpec, tasks: Iterable[ValueSpec | ChurnSpec], first: d
     found: set[date] = set()
     for task in tasks:
         try:
-            grid = as_of_grid(
-                first,
-                end_day=end,
-                horizon_days=task.horizon_days,
-                step_days=spec.step_days,
-                history_days=spec.history_days,
-            )
+            grid = _grid(spec, task, first, end)
         except BadInput:
             if not _may_be_extrapolated(task, spec):
                 raise
             continue
         found |= {*grid[-spec.train_as_ofs :], *_of_folds(grid, task)}
     return sorted(found)
+
+
+def _grid(spec: LifetimeSpec, task: ValueSpec | ChurnSpec, first: date, end: date) -> tuple[date, ...]:
+    return as_of_grid(
+        first,
+        end_day=end,
+        horizon_days=task.horizon_days,
+        step_days=spec.step_days,
+        history_days=spec.history_days,
+    )
 
 
 def _may_be_extrapolated(task: ValueSpec | ChurnSpec, spec: LifetimeSpec) -> bool:

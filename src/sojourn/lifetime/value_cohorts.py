@@ -8,6 +8,7 @@ from sojourn.core import BadInput
 from sojourn.features import FeatureSpec
 from sojourn.lifetime._design import KEYS
 from sojourn.lifetime.compare import Comparison
+from sojourn.lifetime.log_end import log_days
 from sojourn.lifetime.money import valued
 from sojourn.lifetime.spec import LifetimeSpec, ValueSpec
 from sojourn.rollups import past, refreshed, window_query
@@ -58,7 +59,10 @@ def value_cohorts(
         *_spent(warehouse, people, task=task, as_of=as_of, features=valued(warehouse, features=features, spec=spec)),
     ]
     cells = pl.concat(parts, how="diagonal_relaxed").join(sizes, on="age")
-    first = pl.lit(as_of) - pl.duration(days=(pl.col("age") + 1) * days)
+    # The oldest cohort is shorter where the log begins within it.
+    first = pl.max_horizontal(
+        pl.lit(as_of) - pl.duration(days=(pl.col("age") + 1) * days), pl.lit(log_days(warehouse)[0])
+    )
     return (
         cells.with_columns(
             task=pl.lit(task.name),

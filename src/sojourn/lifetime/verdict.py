@@ -1,6 +1,7 @@
 """What the last fold says of the model that earlier folds picked, in plain words, a dumb winner named as one."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 from sojourn.evaluate import METRICS, Difference, Interval, number_text, range_text
 from sojourn.lifetime._bias import bias_but_one
@@ -21,13 +22,15 @@ MUCH_OFF = 0.25
 
 def verdict(comparison: Comparison, *, labels: Mapping[str, str] | None = None) -> str:
     """In a few sentences: whether anything learned was worth it, which models did better on the last fold, whether its
-    total there is far off, and which models did not finish.
+    total there is far off, and which models did not finish, and which took no part.
 
     A model counts as better where the 95 % interval of the paired difference leaves out 0, in MAE or Gini (of a
     probability: Brier or AUC). A total counts as far off above 25 %, where the 95 % interval of the bias leaves out 0.
     `labels` are what models are called, their names when left out.
     """
-    called = {name: f"'{name}'" for name in (*comparison.spec.models, *comparison.failed)} | dict(labels or {})
+    called = {name: f"'{name}'" for name in (*comparison.spec.models, *comparison.failed, *comparison.absent)} | dict(
+        labels or {}
+    )
     said = f"the earlier folds picked {called[comparison.chosen]}"
     if comparison.chosen in baselines_of(comparison.spec):
         said += ", a dumb baseline: nothing that was learned did better there"
@@ -36,8 +39,22 @@ def verdict(comparison: Comparison, *, labels: Mapping[str, str] | None = None) 
         far_off(comparison),
         _outliers(comparison),
         *_did_not_finish(comparison, called),
+        *_took_no_part(comparison, called),
     )
     return " ".join(part for part in (f"{said}.", *parts) if part)
+
+
+def verdict_tone(comparison: Comparison) -> Literal["good", "note", "warning"]:
+    """The colour of the verdict: a warning where the pick is a dumb baseline, is behind one on the last fold, or has a
+    total that is far off; good where no other model did better there, and better than all dumb ones; else a note.
+    """
+    dumb = baselines_of(comparison.spec)
+    behind = [name for name in comparison.differences if _worse(comparison, name)]
+    off = is_far_off(comparison.scores.models[comparison.chosen]["bias"])
+    if off or comparison.chosen in dumb or any(name in dumb for name in behind):
+        return "warning"
+    sure = all(_is_better(comparison, name) for name in comparison.differences if name in dumb)
+    return "good" if sure and not behind else "note"
 
 
 def verdict_sentence(comparison: Comparison, *, rival: str, unit: str = "") -> str:
@@ -109,6 +126,18 @@ def _outliers(comparison: Comparison) -> str:
 
 def _did_not_finish(comparison: Comparison, called: Mapping[str, str]) -> list[str]:
     return [f"{called[name]} did not finish: {why.rstrip('.')}." for name, why in comparison.failed.items()]
+
+
+def _took_no_part(comparison: Comparison, called: Mapping[str, str]) -> list[str]:
+    """One sentence for all models that share a reason."""
+    reasons = dict.fromkeys(comparison.absent.values())
+    named = {why: [called[name] for name, told in comparison.absent.items() if told == why] for why in reasons}
+    return [f"{_listed(names)} took no part: {why}." for why, names in named.items()]
+
+
+def _is_better(comparison: Comparison, name: str) -> bool:
+    found = comparison.differences[name]
+    return any(standing(metric, found[metric]) == "better" for metric in JUDGED[comparison.scores.kind])
 
 
 def _worse(comparison: Comparison, name: str) -> list[str]:

@@ -120,5 +120,5 @@ def lives_first():
 
 
 def test_too_short_a_history_says_how_long_it_must_be():
-    with pytest.raises(BadInput, match=r"needs as-of dates that span 28 days.*use a shorter horizon"):
+    with pytest.raises(BadInput, match=r"needs as-of dates that span 28 days.*look less far ahead: horizon_days = "):
         compare_activity(activity(3, looks=(90, 97), users=100), spec=SPEC)

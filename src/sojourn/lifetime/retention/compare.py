@@ -10,6 +10,7 @@ import polars as pl
 from sojourn.core import BadInput, Estimator
 from sojourn.evaluate import BootstrapSpec, Difference, Fold, Scores, Split, SplitSpec, split_fingerprint, time_split
 from sojourn.lifetime._design import KEYS
+from sojourn.lifetime.history import longest_horizon
 from sojourn.lifetime.retention._rows import in_order
 from sojourn.lifetime.retention._said import PROB
 from sojourn.lifetime.retention.activity import AHEAD
@@ -123,10 +124,11 @@ def split_days(as_ofs: list[date], *, spec: RetentionSpec) -> Split:
         except BadInput as fault:
             last = fault
     seen = f"there are {len(days)}, from {days[0]} to {days[-1]}" if days else "there are none"
+    most = longest_horizon((days[-1] - days[0]).days + spec.horizon_days, step_days=spec.step_days) if days else 0
+    instead = f", or look less far ahead: horizon_days = {most} in [retention] of sojourn.toml" if most else ""
     raise BadInput(
         f"lifetime.compare_activity needs as-of dates that span {2 * spec.horizon_days} days, to choose on one window "
-        f"of {spec.horizon_days} days and test on a later one; {seen}. Bring a longer log, or use a shorter horizon: "
-        f"RetentionSpec(horizon_days={max(1, spec.horizon_days // 2)})"
+        f"of {spec.horizon_days} days and test on a later one; {seen}. Bring a longer log{instead}"
     ) from last
 
 

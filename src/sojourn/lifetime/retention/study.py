@@ -9,11 +9,12 @@ from pathlib import Path
 import polars as pl
 
 from sojourn import __version__
-from sojourn.core import BadInput, Estimator, UnreadableSource, fingerprint, progress
+from sojourn.core import BadInput, Estimator, UnreadableSource, fingerprint, progress, say
 from sojourn.evaluate import as_of_grid, write_metrics
 from sojourn.evaluate.scores import write_whole
 from sojourn.features import FeatureSpec
 from sojourn.lifetime._store import write_table
+from sojourn.lifetime.history import days_needed, longest_horizon
 from sojourn.lifetime.log_end import log_days
 from sojourn.lifetime.retention.activity import activity_table, decision_table
 from sojourn.lifetime.retention.compare import (
@@ -105,9 +106,11 @@ def compare_retention(
 ) -> RetentionComparison:
     """Compare every model of daily activity; write `metrics.json`, `by_day.csv` and `report.html` into `out`.
 
-    `end` is the first day that is not known (default: the day after the last in the log). Raises `BadInput` when the
-    log is too short, and what `activity_table` does.
+    `end` is the first day that is not known (default: the day after the last in the log). A horizon that nobody asked
+    for is cut to what the log can judge, which a line on stderr says. Raises `BadInput` when the log is too short for
+    the one asked for, and what `activity_table` does.
     """
+    spec = _within_log(warehouse, spec, features, end)
     table = retention_table(warehouse, spec=spec, features=features, end=end)
     with progress("Models of daily activity compared", total=1) as advance:
         found = compare_activity(table, spec=spec)
@@ -131,8 +134,10 @@ def fit_retention(
 ) -> FittedRetention:
     """Fit the model named in the spec, else the one that earlier folds pick, on all that is known; save it into `out`.
 
-    Where there is a table `pushes`, the effect of pushes is learned too, unless chance decided too few of them.
+    A horizon is cut as by `compare_retention`. Where there is a table `pushes`, the effect of pushes is learned too,
+    unless chance decided too few of them.
     """
+    spec = _within_log(warehouse, spec, features, end)
     table = retention_table(warehouse, spec=spec, features=features, end=end)
     name = spec.model or compare_activity(table, spec=spec, bootstrap=CHOICE).chosen
     known = whole_horizons(table, where="lifetime.fit_retention")
@@ -188,7 +193,7 @@ def retention_table(
         end_day=end,
         horizon_days=spec.horizon_days,
         step_days=spec.step_days,
-        history_days=max(spec.history_days, spec.features(features).history_days),
+        history_days=_history_days(spec, features),
     )
     wanted = set(grid[-spec.train_as_ofs :])
     try:
@@ -215,6 +220,33 @@ def retention_summary(found: RetentionComparison) -> pl.DataFrame:
         for name, figures in found.scores.models.items()
     ]
     return pl.DataFrame(rows)
+
+
+def _within_log(
+    warehouse: Warehouse, spec: RetentionSpec, features: FeatureSpec | None, end: date | None
+) -> RetentionSpec:
+    """The settings, looking no further ahead than the log can judge where nobody asked how far; and a line says so."""
+    first, last = log_days(warehouse)
+    days, history = (min(end or last, last) - first).days, _history_days(spec, features)
+    most = longest_horizon(days - history, step_days=spec.step_days)
+    if most >= spec.horizon_days or spec.model is not None:
+        return spec
+    needed = history + days_needed(spec.horizon_days, step_days=spec.step_days)
+    if not most or "horizon_days" in spec.model_fields_set:
+        instead = f", or look less far ahead: horizon_days = {most} in [retention] of sojourn.toml" if most else ""
+        raise BadInput(
+            f"lifetime.retention: the log is too short to look {spec.horizon_days} days ahead: it has {days} days, and "
+            f"{needed} are needed, {history} of history and windows of {spec.horizon_days} days to learn from, to "
+            f"choose on and to test on. Bring a longer log{instead}"
+        )
+    say(
+        f"{most} days ahead: the log is too short for {spec.horizon_days}. It has {days} days, and {needed} are needed."
+    )
+    return spec.with_changes(horizon_days=most)
+
+
+def _history_days(spec: RetentionSpec, features: FeatureSpec | None) -> int:
+    return max(spec.history_days, spec.features(features).history_days)
 
 
 def _told(found: RetentionComparison, name: str) -> str:
