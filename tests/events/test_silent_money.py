@@ -14,6 +14,7 @@ def offered(notes, column: str) -> str:
     """The mapping of the amount that the sentence on this column offers, as a shell would pass it."""
     [note] = [note for note in notes if repr(column) in note and "--map amount" in note]
     quoted = re.search(r"--map (amount='[^']*'|amount=\"(?:[^\"\\]|\\.)*\")", note)
+    assert quoted is not None, note
     return shlex.split(quoted[1])[0].removeprefix("amount=")
 
 

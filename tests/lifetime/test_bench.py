@@ -216,9 +216,10 @@ def test_a_fold_with_too_few_users_is_told_before_anything_is_learned(table):
 
 def told_apart(found: Comparison, *, high: float, against: tuple[str, ...]) -> Comparison:
     """The comparison with every judged difference from these models as sure as can be, from the others not told."""
-    sure = Difference(value=high / 2, low=min(0.1 * high, high), high=max(0.1 * high, high), prob_better=None)
+    low, high = sorted((0.1 * high, high))
+    sure = Difference(value=(low + high) / 2, low=low, high=high, prob_better=None)
     unsure = Difference(value=0.0, low=-1.0, high=1.0, prob_better=None)
-    turned = Difference(value=-sure.value, low=-sure.high, high=-sure.low, prob_better=None)
+    turned = Difference(value=-(low + high) / 2, low=-high, high=-low, prob_better=None)
     differences = {
         name: {**parts, **({"mae": sure, "gini": turned} if name in against else {"mae": unsure, "gini": unsure})}
         for name, parts in found.differences.items()
