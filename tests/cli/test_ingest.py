@@ -21,8 +21,8 @@ bob,2024-05-02 23:30,-1,8.00,SPRING
 """
 WHEN = ("--map", "ts=when")
 GUESTS = (
-    "1 of 4 rows (25.0%) have no user, as sales to guests have none, with 8.00 in amounts (the others: -3.60): they are "
-    "rejected and count in no figure of users."
+    "1 of 4 rows (25.0%) have no user, as sales to guests have none, with 8.00 in amounts (the others: -3.60): they "
+    "are rejected and count in no figure of users."
 )
 
 
