@@ -43,8 +43,8 @@ def test_a_shop_with_half_of_its_sales_to_guests_is_taken_and_their_money_is_tol
     report = take(warehouse, write_csv(tmp_path / "guests.csv", log(good=50, nameless=50)))
     assert report.conservation == "read 100 = kept 50 + duplicate 0 + rejected 50"
     assert (
-        "50 of 100 rows (50.0%) have no user, as sales to guests have none, with 250.00 of 1,475.00 in amounts: they "
-        "are rejected and count in no figure of users."
+        "50 of 100 rows (50.0%) have no user, as sales to guests have none, with 250.00 in amounts "
+        "(the others: 1,225.00): they are rejected and count in no figure of users."
     ) in report.notes
     with pytest.raises(TooManyRejected, match=r"51 of 100 rows .* are without a user"):
         take(warehouse, write_csv(tmp_path / "more.csv", log(good=49, nameless=51)))

@@ -123,7 +123,7 @@ def notes_on_guests(engine: Engine, faults: Faults, *, table: str) -> list[str]:
         f"SELECT sum(amount) FILTER (WHERE _fault = {literal(NO_USER)}), sum(amount) FILTER (WHERE _fault IS NULL) "
         f"FROM {ROWS}"
     )
-    money = "" if theirs is None else f", with {theirs:,.2f} of {theirs + (others or 0):,.2f} in amounts"
+    money = "" if theirs is None else f", with {theirs:,.2f} in amounts (the others: {others or 0:,.2f})"
     share = f"{guests:,} of {faults.read:,} rows ({guests / faults.read:.1%})"
     told = f"{share} have no user, as sales to guests have none{money}"
     return [f"{told}: they are rejected and count in no figure of users."]
