@@ -24,7 +24,9 @@ def bias_but_one(table: pl.DataFrame, *, said: str) -> float:
     >>> bias_but_one(rows, said="m")
     0.05
     """
-    users = table.group_by("user_id").agg(pl.col(TRUTH).sum(), pl.col(said).sum())
+    # Sums in one order: where a total is right but for rounding, rounding alone would say which way it is off.
+    rows = table.sort("user_id", TRUTH, said)
+    users = rows.group_by("user_id", maintain_order=True).agg(pl.col(TRUTH).sum(), pl.col(said).sum())
     gap = pl.col(said) - pl.col(TRUTH)
     sign = 1 if float(users[said].sum()) >= float(users[TRUTH].sum()) else -1
     # Of equals the first by name, so that the order of rows does not matter.
