@@ -1,6 +1,6 @@
 """Progress never soils stdout, and is silent when nobody watches."""
 
-from sojourn.core import progress, say
+from sojourn.core import doing, progress, say
 
 
 def test_progress_writes_nothing_when_stderr_is_no_terminal(capfd):
@@ -13,3 +13,23 @@ def test_progress_writes_nothing_when_stderr_is_no_terminal(capfd):
 def test_what_is_said_goes_to_stderr_as_it_is(capfd):
     say("[bold] 3 rows were kept in /data/[x]")
     assert capfd.readouterr() == ("", "[bold] 3 rows were kept in /data/[x]\n")
+
+
+def test_what_is_worked_on_stands_beside_the_innermost_bar(monkeypatch):
+    shown: list[tuple[str, str]] = []
+    from rich.progress import Progress
+
+    update = Progress.update
+
+    def seen(bar: Progress, task: int, **fields: str) -> None:
+        shown.append((bar.tasks[0].description, fields["now"]))
+        update(bar, task, **fields)
+
+    monkeypatch.setattr(Progress, "update", seen)
+    doing("nobody watches")
+    with progress("outer"):
+        with progress("inner"):
+            doing("first")
+        doing("second")
+    doing("nobody watches")
+    assert shown == [("inner", "first"), ("outer", "second")]

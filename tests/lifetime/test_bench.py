@@ -180,6 +180,16 @@ def test_a_total_that_is_right_but_for_rounding_is_made_by_nobody(noise):
     assert bias_but_one(table, said="m") == 0.0
 
 
+def test_a_total_that_is_right_but_for_rounding_is_told_alike_every_time():
+    rng = np.random.default_rng(3)
+    truth = rng.gamma(0.3, 30.0, 4000)
+    said = rng.gamma(0.3, 30.0, 4000)
+    said *= truth.sum() / said.sum()
+    table = pl.DataFrame({"user_id": [f"u{n % 900}" for n in range(4000)], "truth": truth, "m": said})
+    found = {bias_but_one(table.sample(fraction=1.0, shuffle=True, seed=seed), said="m") for seed in range(30)}
+    assert len(found) == 1
+
+
 def test_one_great_spender_does_not_hide_behind_a_bias():
     users = [f"u{n}" for n in range(100)]
     table = pl.DataFrame({"user_id": users, "truth": [10.0] * 99 + [4000.0], "m": [10.0] * 100})
