@@ -1,5 +1,7 @@
 """Progress never soils stdout, and is silent when nobody watches."""
 
+from rich.progress import Progress, TaskID
+
 from sojourn.core import doing, progress, say
 
 
@@ -17,13 +19,11 @@ def test_what_is_said_goes_to_stderr_as_it_is(capfd):
 
 def test_what_is_worked_on_stands_beside_the_innermost_bar(monkeypatch):
     shown: list[tuple[str, str]] = []
-    from rich.progress import Progress
-
     update = Progress.update
 
-    def seen(bar: Progress, task: int, **fields: str) -> None:
-        shown.append((bar.tasks[0].description, fields["now"]))
-        update(bar, task, **fields)
+    def seen(bar: Progress, task: TaskID, *, now: str) -> None:
+        shown.append((bar.tasks[0].description, now))
+        update(bar, task, now=now)
 
     monkeypatch.setattr(Progress, "update", seen)
     doing("nobody watches")
