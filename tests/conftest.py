@@ -13,6 +13,7 @@ APPS = ("dashboard", "retention")  # folders whose files share a simulated app
 PAGES, DEMO = "test_docs.py", "test_demo.py"
 
 
+@pytest.hookimpl(tryfirst=True)  # the processes read the groups when they have collected
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that share what they build go to one process; what takes a minute goes first.
 
