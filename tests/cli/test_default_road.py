@@ -1,39 +1,22 @@
 """The road of a stranger: a file as the shop exported it, `ingest` and `ltv compare`, and not one option more."""
 
 import json
-import sys
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from sojourn.cli import main
 from sojourn.warehouse import Warehouse
 from tests.events.odd_logs import LOGS, WRITTEN, sums
 
 
-@pytest.fixture
-def sojourn(tmp_path, monkeypatch, capsys):
-    """The program in an empty folder: arguments in; status, stdout and stderr out."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["sojourn", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        told = capsys.readouterr()
-        return ended.value.code or 0, told.out, told.err
-
-    return run
-
-
-def test_a_log_without_amounts_is_told_at_once_and_how_to_mend_it(sojourn):
+def test_a_log_without_amounts_is_told_at_once_and_how_to_mend_it(program):
     rows = [(f"u{n % 40}", f"2025-{1 + n // 400:02d}-{1 + n % 28:02d}", "play", n % 7) for n in range(2_000)]
     pl.DataFrame(rows, schema=["user", "date", "event", "cost"], orient="row").write_csv("plays.csv")
-    status, _, err = sojourn("ingest", "plays.csv")
+    status, _, err = program("ingest", "plays.csv")
     assert status == 0
     assert "No column is named like an amount of money" in err
-    status, out, err = sojourn("ltv", "compare")
+    status, out, err = program("ltv", "compare")
     assert (status, out) == (2, "")
     assert "no event has an amount above 0" in err
     assert '--map amount="COLUMN"' in err
@@ -43,13 +26,13 @@ def test_a_log_without_amounts_is_told_at_once_and_how_to_mend_it(sojourn):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LOGS)
-def test_every_odd_log_goes_from_file_to_figures_without_an_option(sojourn, name):
+def test_every_odd_log_goes_from_file_to_figures_without_an_option(program, name):
     log = LOGS[name](customers=90)
     log.write(Path("log.csv"), **WRITTEN.get(name, {}))
-    assert sojourn("ingest", "log.csv")[0] == 0
+    assert program("ingest", "log.csv")[0] == 0
     found = sums(Warehouse.open(Path("warehouse")).frame("events"))
     assert round(sum(found.values()), 2) == round(sum(log.by_user().values()), 2)
-    status, out, err = sojourn("ltv", "compare")
+    status, out, err = program("ltv", "compare")
     assert status == 0, err
     assert "the earlier folds picked" in out
     tasks = json.loads(Path("ltv/metrics.json").read_text())

@@ -1,12 +1,10 @@
 """`sojourn events`: what was done is on stdout; an id that is left, or a mistake, is one sentence and status 2."""
 
-import sys
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from sojourn.cli import main
 from sojourn.warehouse import Warehouse
 
 LOG = """user_id,ts,event,channel
@@ -27,24 +25,16 @@ aggregates = {n = {function = "count"}}
 
 
 @pytest.fixture
-def sojourn(tmp_path, monkeypatch, capsys):
+def sojourn(program):
     """The program in a folder with a warehouse, partials and windows: arguments in; status, stdout and stderr out."""
-    monkeypatch.chdir(tmp_path)
     Path("log.csv").write_text(LOG)
     Path("sojourn.toml").write_text(SETTINGS)
     Path("aliases.csv").write_text("alias,user_id\nann-2,ann\n")
 
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["sojourn", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        told = capsys.readouterr()
-        return ended.value.code or 0, told.out, told.err
-
-    assert run("ingest", "log.csv", "--max-rejected-share", "1")[0] == 0
-    assert run("rollup", "backfill")[0] == 0
-    assert run("rollup", "advance", "--day", "2025-05-02")[0] == 0
-    return run
+    assert program("ingest", "log.csv", "--max-rejected-share", "1")[0] == 0
+    assert program("rollup", "backfill")[0] == 0
+    assert program("rollup", "advance", "--day", "2025-05-02")[0] == 0
+    return program
 
 
 def test_a_user_is_forgotten_with_the_aliases_and_a_replay_counts_them(sojourn):

@@ -10,7 +10,6 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from sojourn.cli import main
 from sojourn.warehouse import Warehouse
 
 ORDERS = """customer,when,quantity,price,coupon
@@ -27,19 +26,11 @@ GUESTS = (
 
 
 @pytest.fixture
-def sojourn(tmp_path, monkeypatch, capsys):
+def sojourn(program):
     """The program in a folder that holds orders.csv: arguments in; status, stdout and stderr out."""
-    monkeypatch.chdir(tmp_path)
     Path("orders.csv").write_text(ORDERS)
 
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["sojourn", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        told = capsys.readouterr()
-        return ended.value.code or 0, told.out, told.err
-
-    return run
+    return program
 
 
 def events(root="warehouse", columns="user_id, amount::VARCHAR, day::VARCHAR", table="events"):
