@@ -5,7 +5,10 @@ from datetime import date, timedelta
 import polars as pl
 import pytest
 
-from tests.lifetime.worlds import first_and_last, shop, shop_table, table_of
+from sojourn.events import WorldSpec, simulate
+from sojourn.lifetime import Lifetime, fit_models
+from sojourn.warehouse import EngineSpec, Warehouse
+from tests.lifetime.worlds import SCORED, first_and_last, shop, shop_table, table_of
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +39,19 @@ def train(table: pl.DataFrame, last: date) -> pl.DataFrame:
 def test(table: pl.DataFrame, last: date) -> pl.DataFrame:
     """The last as-of date."""
     return table.filter(pl.col("as_of") == last)
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+    """A simulated app of 600 users, for tests that score them."""
+    warehouse = Warehouse.create(tmp_path_factory.mktemp("app") / "app", engine=EngineSpec(threads=2))
+    simulate(warehouse, WorldSpec(users=600, days=75, seed=2))
+    return warehouse
+
+
+@pytest.fixture(scope="module")
+def model(app: Warehouse, tmp_path_factory: pytest.TempPathFactory) -> Lifetime:
+    """The models of `SCORED` on the app, read back from where they were saved."""
+    folder = tmp_path_factory.mktemp("models")
+    fit_models(app, spec=SCORED, out=folder)
+    return Lifetime.load(folder)

@@ -6,30 +6,9 @@ import pytest
 
 from sojourn.core import BadInput
 from sojourn.events import WorldSpec, simulate
-from sojourn.lifetime import BoostSpec, Lifetime, LifetimeSpec, explain_users, fit_models, score_users, user_reasons
-from sojourn.warehouse import EngineSpec, Warehouse
-
-SPEC = LifetimeSpec(
-    horizons_days=(14,),
-    churn_days=14,
-    train_as_ofs=2,
-    models={"ltv_14": "two_stage", "churn_14": "churn_trees"},
-    boost=BoostSpec(rounds=20, groups=2),
-)
-
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory) -> Warehouse:
-    warehouse = Warehouse.create(tmp_path_factory.mktemp("app") / "app", engine=EngineSpec(threads=2))
-    simulate(warehouse, WorldSpec(users=600, days=75, seed=2))
-    return warehouse
-
-
-@pytest.fixture(scope="module")
-def model(app: Warehouse, tmp_path_factory) -> Lifetime:
-    folder = tmp_path_factory.mktemp("models")
-    fit_models(app, spec=SPEC, out=folder)
-    return Lifetime.load(folder)
+from sojourn.lifetime import Lifetime, explain_users, fit_models, score_users, user_reasons
+from sojourn.warehouse import Warehouse
+from tests.lifetime.worlds import SCORED as SPEC
 
 
 @pytest.fixture(scope="module")

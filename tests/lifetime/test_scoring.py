@@ -7,40 +7,15 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from sojourn.core import BadInput
-from sojourn.events import WorldSpec, simulate
 from sojourn.features import SequenceSpec
 from sojourn.lifetime import (
-    BoostSpec,
     Lifetime,
-    LifetimeSpec,
-    fit_models,
     predict_users,
     score_users,
 )
-from sojourn.warehouse import EngineSpec, Warehouse
+from sojourn.warehouse import Warehouse
 from sojourn.warehouse import engine as engines
-
-SPEC = LifetimeSpec(
-    horizons_days=(14,),
-    churn_days=14,
-    train_as_ofs=2,
-    models={"ltv_14": "two_stage", "churn_14": "churn_trees"},
-    boost=BoostSpec(rounds=20, groups=2),
-)
-
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory) -> Warehouse:
-    warehouse = Warehouse.create(tmp_path_factory.mktemp("app") / "app", engine=EngineSpec(threads=2))
-    simulate(warehouse, WorldSpec(users=600, days=75, seed=2))
-    return warehouse
-
-
-@pytest.fixture(scope="module")
-def model(app: Warehouse, tmp_path_factory) -> Lifetime:
-    folder = tmp_path_factory.mktemp("models")
-    fit_models(app, spec=SPEC, out=folder)
-    return Lifetime.load(folder)
+from tests.lifetime.worlds import SCORED as SPEC
 
 
 def stored(warehouse: Warehouse, as_of: str) -> pl.DataFrame:

@@ -7,11 +7,19 @@ import numpy as np
 import polars as pl
 
 from sojourn.evaluate import Scores
-from sojourn.lifetime import BoostSpec
+from sojourn.lifetime import BoostSpec, LifetimeSpec
 
 FIRST = date(2024, 1, 1)
 WINDOWS_DAYS = (1, 7, 14, 30, 60, 90)
 SEQUENCE_DAYS = 28
+# What a small simulated app is scored by, quickly.
+SCORED = LifetimeSpec(
+    horizons_days=(14,),
+    churn_days=14,
+    train_as_ofs=2,
+    models={"ltv_14": "two_stage", "churn_14": "churn_trees"},
+    boost=BoostSpec(rounds=20, groups=2),
+)
 FAST = BoostSpec(rounds=80, patience=10, groups=3, min_leaf_rows=20)
 
 
