@@ -88,16 +88,26 @@ def feature_effects(model: Estimator, *, table: pl.DataFrame) -> pl.DataFrame:
 
     Of a model that takes refunds apart, the effects are those on what is paid. Empty for models without trees.
     """
-    model = model.gross_ if isinstance(model, ApartValue) else model
+    model = paying(model)
     if isinstance(model, Stack):
         return _of_members(model, table)
-    stages = [part for part in vars(model).values() if isinstance(part, Ensemble)]
-    design = vars(model).get("design_")
-    if not stages or design is None:
+    stages, design = stages_of(model)
+    if design is None:
         return pl.DataFrame(schema=EFFECT_SCHEMA)
     if table.is_empty():
         raise BadInput("lifetime.feature_effects got a table without rows. Pass the users that the model is for.")
     return _effects(stages, design, table)
+
+
+def paying(model: Estimator) -> Estimator:
+    """The model itself, or of one that takes refunds apart that of what is paid."""
+    return model.gross_ if isinstance(model, ApartValue) else model
+
+
+def stages_of(model: Estimator) -> tuple[list[Ensemble], Design | None]:
+    """The trees of each stage of a model and the design that they read; no design for a model without trees."""
+    stages = [part for part in vars(model).values() if isinstance(part, Ensemble)]
+    return stages, vars(model).get("design_") if stages else None
 
 
 def feature_words(name: str) -> str:

@@ -7,12 +7,11 @@ import polars as pl
 
 from sojourn.core import BadInput, Estimator, fingerprint
 from sojourn.features import FeatureSpec
-from sojourn.lifetime._boost import Ensemble, Floats
-from sojourn.lifetime.effects import feature_words
+from sojourn.lifetime._boost import Floats
+from sojourn.lifetime.effects import feature_words, paying, stages_of
 from sojourn.lifetime.forecast import Lifetime, churn_column
 from sojourn.lifetime.log_end import known_end
 from sojourn.lifetime.money import valued
-from sojourn.lifetime.refunds import ApartValue
 from sojourn.lifetime.scoring import TABLE, features_of_users
 from sojourn.lifetime.spec import ChurnSpec
 from sojourn.lifetime.stack import Stack
@@ -93,19 +92,18 @@ def explain_users(
 
 def _pushes(model: Estimator, table: pl.DataFrame) -> dict[str, tuple[Floats, Floats]]:
     """By feature: its value and its push for every row; empty for a model without trees."""
-    model = model.gross_ if isinstance(model, ApartValue) else model
+    model = paying(model)
     if isinstance(model, Stack):
         return _of_members(model, table)
-    stages = [part for part in vars(model).values() if isinstance(part, Ensemble)]
-    design = vars(model).get("design_")
-    if not stages or design is None:
+    stages, design = stages_of(model)
+    if design is None:
         return {}
     matrix = design.matrix(table.drop(pl.selectors.starts_with("label_")), where="lifetime.user_reasons")
     push = np.mean([_shares(stage.effects(matrix)) for stage in stages], axis=0)
     # A word's number in the trees is its place in a list, which tells a reader nothing.
-    known = {name: np.full(len(matrix), np.nan) if name in design.words else matrix[:, at]
-             for at, name in enumerate(design.names)}  # fmt: skip
-    return {name: (known[name], push[:, at]) for at, name in enumerate(design.names)}
+    is_word = np.isin(design.names, list(design.words))
+    value = np.where(is_word, np.nan, matrix)
+    return {name: (value[:, at], push[:, at]) for at, name in enumerate(design.names)}
 
 
 def _of_members(stack: Stack, table: pl.DataFrame) -> dict[str, tuple[Floats, Floats]]:
