@@ -18,6 +18,8 @@ from rich.table import Table
 
 # More columns than this do not fit on a terminal of 80 characters.
 WIDEST = 8
+# Many rows of many columns are printed on lines of this length, which a terminal may wrap but a file holds.
+UNFOLDED = 220
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,12 @@ def _told(figure: object) -> str:
 
 def show(title: str, rows: Sequence[Mapping[str, Any]], *, to: Path | None) -> None:
     """Print the rows as a table, and write them with the machine's description as JSON when a path is given."""
-    Console().print(_table(title, rows) if len(rows[0]) <= WIDEST else _upright(title, rows))
+    if len(rows[0]) <= WIDEST:
+        Console().print(_table(title, rows))
+    elif len(rows) <= WIDEST:
+        Console().print(_upright(title, rows))
+    else:
+        Console(width=UNFOLDED).print(_table(title, rows))
     if to is not None:
         machine = {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.system()}
         to.write_text(json.dumps({"title": title, "machine": machine, "rows": list(rows)}, indent=2) + "\n")
