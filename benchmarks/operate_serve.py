@@ -25,7 +25,7 @@ from urllib.request import urlopen
 from benchmarks.measure import arguments, show
 from benchmarks.redis_server import redis_server
 from sojourn.events import WorldSpec, simulate
-from sojourn.lifetime import BoostSpec, Lifetime, LifetimeSpec, fit_models, score_users
+from sojourn.lifetime import BoostSpec, Lifetime, LifetimeSpec, fit_models, score_users, scoring_table
 from sojourn.operate import PublishSpec, publish
 from sojourn.warehouse import Warehouse
 
@@ -93,8 +93,9 @@ def build(root: Path, *, users: int) -> list[str]:
     warehouse = Warehouse.create(root / "app")
     simulate(warehouse, WorldSpec(users=users, days=60, seed=2))
     fit_models(warehouse, spec=SPEC, out=root / "models")
-    score_users(warehouse, model=Lifetime.load(root / "models"))
-    features = warehouse.frame("features")
+    model = Lifetime.load(root / "models")
+    score_users(warehouse, model=model)
+    features = scoring_table(warehouse, spec=SPEC, flows=bool(model.flow_columns()))
     for count in (1, 100):
         body = {"rows": features.head(count).to_dicts()}
         (root / f"rows{count}.json").write_text(json.dumps(body, default=str))

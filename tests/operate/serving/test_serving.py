@@ -15,6 +15,7 @@ from sojourn.core import BadInput, BadSpec, MissingTable, UnreadableSource
 from sojourn.lifetime import Lifetime
 from sojourn.operate import PublishSpec, ServeSpec, make_app, publish
 from sojourn.operate.publishing.documents import read_document
+from sojourn.operate.serving.app import _listening
 from sojourn.operate.serving.door import is_token
 from sojourn.warehouse import Warehouse
 from tests.operate.serving.worlds import served
@@ -232,3 +233,12 @@ def test_a_redis_that_does_not_answer_is_told_at_the_start_and_by_its_health(roo
 
 def test_health_is_ok_where_users_can_be_served(address):
     assert asked(f"{address}/health")[2] == {"status": "ok"}
+
+
+def test_an_answer_does_not_wait_for_the_client_to_acknowledge_its_beginning():
+    with (
+        _listening("127.0.0.1", 0) as listening,
+        socket.create_connection(listening.getsockname()),
+        listening.accept()[0] as answering,
+    ):
+        assert answering.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -88,7 +88,11 @@ def run_app(app: Any, *, host: str, port: int, ready: Callable[[str], None] = la
 def _listening(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=2048)
+        listening = socket.create_server((host, port), family=family, backlog=2048)
+        # Answers go out in two parts. asyncio sets this on sockets that it has made alone, and without it the second
+        # part waits for the client's acknowledgement of the first: 40 ms an answer.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listening
     except OSError as fault:
         raise BadInput(
             f"sojourn serve cannot listen at {host}:{port}: {(fault.strerror or str(fault)).lower()}. Choose another "
